@@ -1,0 +1,1 @@
+"""The front door: config, wiring, command line, demo."""

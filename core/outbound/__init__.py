@@ -1,0 +1,1 @@
+"""The one way out for HTTP: resolve, judge the address, connect to it, measure, bound."""

@@ -1,0 +1,1 @@
+"""Who is told: pure rules, incidents with episodes, a transactional outbox, receivers."""

@@ -1,0 +1,1 @@
+"""Where pages go: one file a kind."""

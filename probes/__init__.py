@@ -1,0 +1,1 @@
+"""Checks that ask a target: one file or folder a kind."""

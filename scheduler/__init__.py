@@ -1,0 +1,1 @@
+"""When things run; what is remembered, exported and served."""

@@ -1,0 +1,1 @@
+"""The engine: fires work on time, isolates it, and accounts for every due run."""

@@ -1,0 +1,1 @@
+"""What is remembered: ledger, state and samples; the only importer of SQLModel."""

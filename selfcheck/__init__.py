@@ -1,0 +1,1 @@
+"""Is the telemetry arriving, and what does it cost?"""

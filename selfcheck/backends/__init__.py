@@ -1,0 +1,1 @@
+"""Stores that can be read back: one file a kind."""

@@ -1,0 +1,1 @@
+"""The life of a canary: make, inject, read back, judge, account."""

@@ -1,0 +1,58 @@
+"""What the canary work needs of its ledger; `scheduler.store` keeps it on disk."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from selfcheck.canary.model import Account, CanaryKey, LedgerRow, Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One start of the service: committed before the first send, part of every id."""
+
+    instance: str
+    number: int
+
+
+class Ledger(Protocol):
+    """Rows are durable when a method returns. Raises StoreError; never answers "none" for it."""
+
+    async def begin(self) -> Epoch:
+        """A new epoch, greater than any before."""
+        ...
+
+    async def open(self, row: LedgerRow) -> None:
+        """Commit a `pending` row before its canary is sent."""
+        ...
+
+    async def receive(self, key: CanaryKey, receipt: Receipt) -> None:
+        """Keep the injector's receipt of a row."""
+        ...
+
+    async def settle(self, rows: Sequence[LedgerRow]) -> None:
+        """Write the judged state of `rows` in one transaction, counting outcome transitions."""
+        ...
+
+    async def unsettled(self, route: str, limit: int) -> Sequence[LedgerRow]:
+        """Rows that a read may still change, oldest first: pending, unknown, lost, not yet closed.
+
+        Rows sent more than 1 h ago that are not pending are closed and left out.
+        """
+        ...
+
+    async def recent(self, route: str, limit: int) -> Sequence[LedgerRow]:
+        """The newest rows of a route by sending order, newest first."""
+        ...
+
+    async def find(self, canary_id: str) -> LedgerRow | None:
+        """The row of a canary id, or None when there is no such canary."""
+        ...
+
+    async def delays_s(self, route: str, limit: int) -> Sequence[float]:
+        """Visibility delays of the newest seen rows of a route, late ones included."""
+        ...
+
+    async def account(self, route: str) -> Account:
+        """The identity of one route in one snapshot."""
+        ...

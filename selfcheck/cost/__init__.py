@@ -1,0 +1,1 @@
+"""Measured telemetry turned into money: meters, price books, billing rules, forecast."""

@@ -1,0 +1,1 @@
+"""The built-in gateway and store with switchable faults."""

@@ -1,0 +1,1 @@
+"""The counters of hops, their balance, and where a loss lies."""

@@ -1,0 +1,1 @@
+"""How canaries are sent: one file a kind."""

@@ -1,0 +1,1 @@
+"""Sources of real telemetry that went quiet."""

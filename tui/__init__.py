@@ -1,0 +1,1 @@
+"""The on-call terminal: reads the ReadModel, writes only actions."""
