@@ -1,0 +1,1 @@
+"""The config file: read strictly, judged as a whole, told with every mistake at its place."""
