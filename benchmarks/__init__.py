@@ -1,0 +1,1 @@
+"""Figures against peers; each module has `run() -> list[str]`."""
