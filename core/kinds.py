@@ -4,11 +4,12 @@ import difflib
 import importlib
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
 from core.clock import Clock
+from core.egress import Egress
 from core.errors import CoalmineError
 from core.options import Options
 from core.reason import Reason
@@ -31,6 +32,7 @@ class Parts:
     base_dir: Path
     instance: str
     namespace: str
+    egress: Egress = field(default_factory=lambda: Egress(()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ class UnknownKindError(CoalmineError):
         super().__init__(f"unknown {seam} kind {kind!r}: {hint}")
 
 
-@dataclass(frozen=True, slots=True)
+# No slots: `Registry[X](...)` sets `__orig_class__`, which a frozen slotted class refuses wrongly.
+@dataclass(frozen=True)
 class Registry(Generic[K]):
     """The kinds of one seam. A new kind is one line in `entries` and one file."""
 

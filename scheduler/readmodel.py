@@ -162,7 +162,7 @@ class CostRow:
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
-    """What was told to whom, and what they answered."""
+    """What was told to whom, and the answer; `who_action` is the id of a folded action."""
 
     at: datetime
     kind: str
@@ -170,6 +170,7 @@ class LogRow:
     what: str
     answer: str
     verdict: Verdict | None
+    who_action: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,9 +67,7 @@ def parse_cron(text: str) -> Cron:
     fields = text.lower().split()
     if len(fields) != len(_FIELDS):
         raise ValueError(f"expected five fields (minute hour day month weekday), got {len(fields)}")
-    parsed = [
-        _field(field, *spec) for field, spec in zip(fields, _FIELDS, strict=True)
-    ]
+    parsed = [_field(field, *spec) for field, spec in zip(fields, _FIELDS, strict=True)]
     minutes, hours, days, months, weekdays = parsed
     weekdays = frozenset(day % 7 for day in weekdays)
     any_day, any_weekday = fields[2].startswith("*"), fields[4].startswith("*")
@@ -95,8 +93,8 @@ def _field(text: str, name: str, low: int, high: int, names: tuple[str, ...]) ->
 
 
 def _value(text: str, name: str, low: int, names: tuple[str, ...]) -> int:
-    if text.isdecimal():
-        return int(text[:4])
+    if re.fullmatch("[0-9]{1,2}", text):
+        return int(text)
     if text in names:
         return names.index(text) + low
     raise ValueError(f"{name}: cannot read {text!r}")

@@ -8,7 +8,7 @@ from core.errors import ConfigError, Problem
 MAX_BYTES = 4 << 20
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # Tabs are legal YAML in places that no reader can tell apart from the places where they are not.
-_FORBIDDEN = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]")
+_FORBIDDEN = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
 
 
 def decode(raw: bytes, file: str) -> str:

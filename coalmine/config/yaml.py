@@ -6,17 +6,18 @@ structure readable are collected; a syntax error ends the reading.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NoReturn
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
     DocumentStartEvent,
     Event,
     MappingEndEvent,
     MappingStartEvent,
+    NodeEvent,
     ScalarEvent,
     SequenceEndEvent,
     SequenceStartEvent,
@@ -26,7 +27,7 @@ from coalmine.config.scalars import Doubtful, Scalar, plain_scalar
 from core.errors import ConfigError, Problem
 
 MAX_DEPTH = 64
-MAX_NODES = 200_000
+MAX_NODES = 1_000_000
 
 Step = str | int
 Path = tuple[Step, ...]
@@ -43,7 +44,7 @@ class Node:
     key_column: int = 0
     size: int = 1
     height: int = 1
-    open: bool = field(default=False)
+    open: bool = False
 
     def child(self, step: Step) -> "Node | None":
         """The node one step below; None when there is none."""
@@ -81,6 +82,10 @@ def read_yaml(text: str, file: str) -> Node:
         what = " ".join(part for part in (exc.context, exc.problem) if part)
         problem = Problem(file, line, column, "", f"not valid YAML: {what}")
         raise ConfigError([*reader.problems, problem]) from None
+    except (YAMLError, ValueError, OverflowError) as exc:
+        # An escape such as "\\UFFFFFFFF" names no character; the scanner does not say where.
+        problem = Problem(file, *reader.place, "", f"not valid YAML after this place: {exc}")
+        raise ConfigError([*reader.problems, problem]) from None
     if reader.problems:
         raise ConfigError(reader.problems)
     return root
@@ -95,6 +100,7 @@ class _Reader:
         self._anchors: dict[str, Node] = {}
         self._path: list[Step] = []
         self._nodes = 0
+        self.place = (1, 1)
 
     def document(self, events: Iterator[Event]) -> Node:
         """The only document of the stream, which must be a mapping with entries."""
@@ -113,15 +119,16 @@ class _Reader:
         return root
 
     def _node(self, event: Event, events: Iterator[Event], depth: int) -> Node:
+        self.place = _place(event)
         if depth > MAX_DEPTH:
             self._stop(event, f"nested deeper than {MAX_DEPTH} levels")
         if isinstance(event, AliasEvent):
             return self._alias(event, depth)
         node = Node(*_place(event), value=None, open=True)
-        if event.anchor:
+        if isinstance(event, NodeEvent) and event.anchor:
             self._anchors[event.anchor] = node
-        if event.tag is not None:
-            self._note(event, f"the tag {event.tag} is refused", "write the plain value")
+        if tag := getattr(event, "tag", None):
+            self._note(event, f"the tag {tag} is refused", "write the plain value")
         if isinstance(event, MappingStartEvent):
             node.value = self._mapping(node, events, depth)
         elif isinstance(event, SequenceStartEvent):
@@ -170,7 +177,7 @@ class _Reader:
     def _key(self, event: Event) -> str:
         if not isinstance(event, ScalarEvent):
             self._stop(event, "a key must be text")
-        if event.tag is not None:
+        if event.tag:
             self._note(event, f"the tag {event.tag} is refused", "write the plain key")
         return str(event.value)
 

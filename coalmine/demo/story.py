@@ -107,11 +107,9 @@ class Story:
 
     async def _fault(self, fault: Fault) -> None:
         before = self._bad(fault, self._stage.board())
-        fault.switch(True)  # noqa: FBT003  on
+        fault.switch(True)
         self._emit("fault_on", fault=fault.name, signal=fault.signal, detail=fault.what)
-        await self._until(
-            f"{fault.name} is found", lambda board: self._bad(fault, board) > before
-        )
+        await self._until(f"{fault.name} is found", lambda board: self._bad(fault, board) > before)
         self._tell_of("found", fault, detail="the first canary is lost" if fault.signal else
                       "the source is quiet")  # fmt: skip
         board = await self._until(f"{fault.name} is located", lambda b: _finding(fault, b))
@@ -119,7 +117,7 @@ class Story:
         page = await self._page(fault, "trigger")
         self._tell_of("paged", fault, hop=fault.hop, detail=_text(page))
         self._tell_of("cost", fault, detail=_cost_of_loss(page))
-        fault.switch(False)  # noqa: FBT003  off
+        fault.switch(False)
         self._emit("fault_off", fault=fault.name, signal=fault.signal)
         await self._until(f"{fault.name} has recovered", lambda b: _well(fault, b))
         self._tell_of("recovered", fault)
@@ -131,7 +129,7 @@ class Story:
         """How many losses the board shows for the fault's subject."""
         for route in board["routes"]:
             if route["name"] == fault.subject:
-                bad = ("lost", "rejected", "altered", "late")
+                bad = ("lost", "rejected", "altered", "late", "unknown")
                 return sum(route["outcomes"].get(name, 0) for name in bad)
         return sum(_source_fails(fault, board))
 

@@ -1,0 +1,196 @@
+"""What only the whole file can tell: names, references, times that must fit each other, pages."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from coalmine.config.cron import parse_cron
+from coalmine.config.located import Report, nearest
+from coalmine.config.model import PageRule
+from coalmine.config.parsed import CheckConfig, KindConfig, RouteConfig
+from coalmine.config.sections import Sections
+from coalmine.config.yaml import Path
+from core.secrets import Secret
+from paging.model import Severity
+from selfcheck.backends.protocol import BACKENDS
+from selfcheck.injectors.protocol import INJECTORS
+
+_MIN_EVERY_S, _MAX_EVERY_S = 1.0, 86400.0
+_BROWSER_MIN_S = 30.0
+# A year without a leap day, on a day from which every rule meets its next leap day within 8 years.
+_REFERENCE = datetime(2025, 1, 1)  # noqa: DTZ001  wall time: cron rules have no zone of their own
+
+Raw = dict[str, Any]
+
+
+def check_all(report: Report, raw: Raw, parts: Sections) -> None:
+    """Report every contradiction between the entries of `raw`."""
+    _names(report, raw)
+    for index, check in parts.checks.items():
+        _check_times(report, ("checks", index), check)
+    for index, route in parts.routes.items():
+        path: Path = ("routes", index)
+        _route_times(report, path, route)
+        _route_references(report, path, route, raw)
+        _route_signals(report, path, route, parts.kinds["backends"])
+    for index, source in parts.sources.items():
+        _exists(report, ("sources", index, "backend"), source.backend, raw, "backends")
+        for at, name in enumerate(source.routes):
+            _known(report, ("sources", index, "routes", at), name, _route_names(raw), "route")
+    _pages(report, raw, parts)
+
+
+def _names(report: Report, raw: Raw) -> None:
+    written: list[tuple[tuple[int, int], str, Path]] = []
+    for section in ("checks", "routes", "sources"):
+        for index, entry in enumerate(_listed(raw, section)):
+            if isinstance(entry, dict) and isinstance(name := entry.get("name"), str):
+                path: Path = (section, index, "name")
+                written.append((report.place(path), name, path))
+    first: dict[str, int] = {}
+    for (line, _), name, path in sorted(written, key=lambda each: each[0]):
+        if name in first:
+            report.problem(path, f"the name {name!r} is taken: first in line {first[name]}")
+        first.setdefault(name, line)
+
+
+def _check_times(report: Report, path: Path, check: CheckConfig) -> None:
+    if check.every_s is None:
+        _calendar(report, path, check)
+        return
+    if not _MIN_EVERY_S <= check.every_s <= _MAX_EVERY_S:
+        report.problem((*path, "every"), "an interval must lie between 1s and 24h")
+    elif check.deadline_s >= check.every_s:
+        report.problem(
+            (*path, "timeout"),
+            f"the timeout ({check.deadline_s:g} s) must be shorter than every "
+            f"({check.every_s:g} s)",
+        )
+    if check.kind == "browser" and check.every_s < _BROWSER_MIN_S:
+        report.warning((*path, "every"), "a browser check more often than every 30s is expensive")
+
+
+def _calendar(report: Report, path: Path, check: CheckConfig) -> None:
+    try:
+        rule = parse_cron(check.cron)
+    except ValueError as exc:
+        report.problem((*path, "cron"), str(exc), "such as '*/5 8-18 * * mon-fri'")
+    else:
+        if not rule.next_runs(_REFERENCE, 1):
+            report.problem((*path, "cron"), "never comes due: there is no such day")
+    try:
+        ZoneInfo(check.zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        hint = nearest(check.zone, available_timezones())
+        report.problem((*path, "zone"), f"unknown time zone {check.zone!r}", hint)
+
+
+def _route_times(report: Report, path: Path, route: RouteConfig) -> None:
+    low, high = route.judging.min_interval, route.judging.max_interval
+    if not low <= route.every_s <= high:
+        message = f"a route's interval must lie between {low:g} s and {high:g} s"
+        report.problem((*path, "every"), message)
+
+
+def _route_references(report: Report, path: Path, route: RouteConfig, raw: Raw) -> None:
+    _exists(report, (*path, "read"), route.read, raw, "backends")
+    if route.to is not None:
+        _exists(report, (*path, "inject", "to"), route.to, raw, "backends")
+    elif getattr(route.options, "url", None) == "":
+        report.problem((*path, "inject"), "expected either url: or to: with a backend's name")
+    for at, hop in enumerate(route.hops):
+        _exists(report, (*path, "hops", at), hop, raw, "hops")
+
+
+def _route_signals(
+    report: Report, path: Path, route: RouteConfig, backends: Mapping[str, KindConfig]
+) -> None:
+    signal = route.signal
+    if signal not in INJECTORS.load(route.kind).signals:
+        report.problem((*path, "signal"), f"the injector {route.kind} does not send {signal}")
+    if backend := backends.get(route.read):
+        declared = BACKENDS.load(backend.kind).declaration.signals
+        if signal not in declared:
+            holds = ", ".join(sorted(declared))
+            report.problem(
+                (*path, "read"), f"the backend {route.read} ({backend.kind}) holds {holds} only"
+            )
+    if route.to is not None and (target := backends.get(route.to)):
+        rule = BACKENDS.load(target.kind).write_rule(target.options)
+        if rule is None or signal not in rule.paths:
+            what = f"the backend {route.to} ({target.kind}) takes no {signal} by OTLP over HTTP"
+            report.problem((*path, "inject", "to"), what)
+
+
+def _pages(report: Report, raw: Raw, parts: Sections) -> None:
+    written = _listed(raw, "pages")
+    if not written:
+        if _listed(raw, "checks") or _listed(raw, "routes") or _listed(raw, "sources"):
+            report.warning((), "there is no pages: nobody will be told")
+        return
+    last = written[-1]
+    if isinstance(last, dict) and "match" in last:
+        path: Path = ("pages", len(written) - 1)
+        report.problem(path, "the last page rule must have no match, so that it takes the rest")
+    critical_left = True
+    for index, rule in parts.pages.items():
+        path = ("pages", index)
+        if rule.match is None and index < len(written) - 1:
+            report.problem(path, "takes everything: the page rules after it are never reached")
+        _exists(report, (*path, "to"), rule.to, raw, "receivers")
+        if rule.fallback is not None:
+            _exists(report, (*path, "fallback"), rule.fallback, raw, "receivers")
+        if critical_left and _takes_critical(rule):
+            _two_providers(report, path, rule, parts.kinds["receivers"])
+        if rule.match and rule.match.severity is Severity.CRITICAL and not rule.match.subject:
+            critical_left = False
+
+
+def _takes_critical(rule: PageRule) -> bool:
+    return rule.match is None or rule.match.severity in {None, Severity.CRITICAL}
+
+
+def _two_providers(
+    report: Report, path: Path, rule: PageRule, receivers: Mapping[str, KindConfig]
+) -> None:
+    if rule.allow_single:
+        return
+    remedy = "add fallback: with a receiver of another provider, or allow_single: true"
+    if rule.fallback is None:
+        report.problem(path, "critical pages need two receivers", remedy)
+        return
+    first, second = receivers.get(rule.to), receivers.get(rule.fallback)
+    if first and second and _provider(first) == _provider(second):
+        what = f"{rule.to} and {rule.fallback} are one provider: they fail together"
+        report.problem((*path, "fallback"), what, remedy)
+
+
+def _provider(receiver: KindConfig) -> tuple[str, str]:
+    url = getattr(receiver.options, "url", "")
+    text = url.reveal() if isinstance(url, Secret) else str(url)
+    return receiver.kind, urlsplit(text).hostname or ""
+
+
+def _exists(report: Report, path: Path, name: str, raw: Raw, section: str) -> None:
+    known = raw.get(section) or {}
+    word = section.removesuffix("s")
+    _known(report, path, name, known if isinstance(known, dict) else (), word)
+
+
+def _known(report: Report, path: Path, name: str, known: Iterable[str], word: str) -> None:
+    names = sorted(known)
+    if name not in names:
+        hint = nearest(name, names) or (f"known: {', '.join(names)}" if names else "")
+        report.problem(path, f"there is no {word} {name!r}", hint)
+
+
+def _route_names(raw: Raw) -> list[str]:
+    routes = [entry for entry in _listed(raw, "routes") if isinstance(entry, dict)]
+    return [name for entry in routes if isinstance(name := entry.get("name"), str)]
+
+
+def _listed(raw: Raw, section: str) -> list[Any]:
+    value = raw.get(section)
+    return value if isinstance(value, list) else []

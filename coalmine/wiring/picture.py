@@ -1,0 +1,119 @@
+"""From live values to the rows of the ReadModel. Pure."""
+
+from collections.abc import Mapping
+
+from core.verdict import Verdict
+from scheduler.readmodel import BalanceRow, HopCell, RouteRow
+from selfcheck.canary.model import Outcome, Sent
+from selfcheck.canary.route import RouteStatus
+from selfcheck.hops.balance import HopBalance
+from selfcheck.hops.evidence import HopState
+from selfcheck.hops.finding import Confidence, Finding
+
+
+def route_row(status: RouteStatus, title: str, finding: Finding | None) -> RouteRow:
+    """A route for screens, API and metrics."""
+    account = status.account
+    outcomes = {
+        outcome.value: (account.by_outcome.get(outcome, 0) if account else 0) for outcome in Outcome
+    }
+    return RouteRow(
+        name=status.spec.name,
+        signal=status.spec.signal.value,
+        title=title,
+        verdict=status.verdict,
+        reason=status.reason.value,
+        detail=status.detail,
+        hops=hop_cells(status, finding),
+        sent=account.sent if account else 0,
+        outcomes=outcomes,
+        balanced=account.balanced if account else False,
+        duplicates=status.duplicates,
+        delay_p50_s=status.delay_p50_s,
+        delay_p99_s=status.delay_p99_s,
+        deadline_s=status.deadline_s,
+        finding=finding.sentence() if finding else "",
+        evidence=finding.evidence if finding else (),
+        age_s=None,
+        strip=(),
+    )
+
+
+def hop_cells(status: RouteStatus, finding: Finding | None) -> tuple[HopCell, ...]:
+    """One cell per hop: before the located hop all is well, after it nothing is known."""
+    cells = []
+    beyond = False
+    for hop in status.spec.hops:
+        verdict, share = Verdict.OK, None
+        located = finding is not None and finding.hop == hop
+        if located:
+            verdict = status.verdict
+            share = status.losses / len(status.rows) if status.rows else None
+        elif (
+            beyond
+            or status.verdict is Verdict.BLIND
+            or (status.verdict is not Verdict.OK and _unplaced(finding))
+        ):
+            verdict = Verdict.BLIND
+        beyond = beyond or located
+        cells.append(HopCell(hop, verdict, _delay(hop, status), share, ""))
+    return tuple(cells)
+
+
+def _unplaced(finding: Finding | None) -> bool:
+    return finding is None or not finding.hop
+
+
+def _delay(hop: str, status: RouteStatus) -> float | None:
+    if hop == "read":
+        return status.delay_p50_s
+    if hop == "send":
+        acks = [
+            row.receipt.elapsed_s
+            for row in status.rows
+            if row.receipt is not None and row.receipt.sent is Sent.ACCEPTED
+        ]
+        return max(acks) if acks else None
+    return None
+
+
+def balance_rows(states: Mapping[str, HopState]) -> tuple[BalanceRow, ...]:
+    """The hop balance; rows of signals that no counter mentions are left out."""
+    return tuple(
+        _balance_row(balance, state)
+        for state in states.values()
+        for balance in state.balances.values()
+        if balance.unread or balance.came_in or balance.went_out
+    )
+
+
+def _balance_row(balance: HopBalance, state: HopState) -> BalanceRow:
+    told = balance.unread or balance.evidence
+    return BalanceRow(
+        hop=balance.hop,
+        signal=balance.signal.value,
+        came_in=balance.came_in,
+        went_out=balance.went_out,
+        stored=balance.stored,
+        intended=balance.intended,
+        dropped=balance.dropped,
+        loss=balance.loss if balance.lossy or balance.loss is None else 0,
+        evidence=told[0] if told else ("own counters" if state.reachable else "not reachable"),
+        age_s=balance.seconds,
+    )
+
+
+def finding_facts(finding: Finding) -> dict[str, str | float]:
+    """A finding as the facts that paging reads: hop, sentence, confidence, evidence."""
+    facts: dict[str, str | float] = {"finding": finding.sentence()}
+    if finding.hop:
+        facts["hop"] = finding.hop
+    if finding.confidence is not Confidence.NONE:
+        facts["confidence"] = finding.confidence.value
+    for number, line in enumerate(finding.evidence[:5], 1):
+        facts[f"evidence_{number}"] = line
+    if finding.missing:
+        facts["missing"] = "; ".join(finding.missing[:3])
+    if finding.time_to_loss_s is not None:
+        facts["time_to_loss_s"] = finding.time_to_loss_s
+    return facts

@@ -1,0 +1,134 @@
+"""Joins what canaries say with what hops count: scrapes, hop states, findings."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+from core.clock import Clock
+from core.reason import Reason
+from core.verdict import Verdict
+from selfcheck.canary.model import LedgerRow, Outcome, Sent
+from selfcheck.canary.route import RouteStatus
+from selfcheck.hops.evidence import HopState, Inputs, RouteEvidence, hop_state
+from selfcheck.hops.finding import Finding
+from selfcheck.hops.increase import Window
+from selfcheck.hops.localise import localise
+from selfcheck.hops.protocol import HopCounters, HopReader
+
+_KEPT_SCRAPES = 120
+_READ_S = 5.0
+_NO_CONNECTION = frozenset({Reason.REFUSED, Reason.UNREACHABLE, Reason.DNS})
+
+
+class Pipeline:
+    """The hops of one plan. Lives in the probing loop."""
+
+    def __init__(
+        self,
+        readers: Mapping[str, HopReader],
+        every_s: float,
+        clock: Clock,
+        heard: Callable[[HopCounters, HopCounters], None],
+    ) -> None:
+        """heard: called with each pair of consecutive scrapes of a hop (for metering)."""
+        self._readers, self._clock, self._heard = readers, clock, heard
+        self.every_s = every_s
+        self._scrapes: dict[str, deque[HopCounters]] = {
+            hop: deque(maxlen=_KEPT_SCRAPES) for hop in readers
+        }
+
+    def inherit(self, other: "Pipeline") -> None:
+        """Take over the scrapes of hops that both plans have."""
+        for hop, scrapes in self._scrapes.items():
+            scrapes.extend(other.scrapes(hop))
+
+    def scrapes(self, hop: str) -> tuple[HopCounters, ...]:
+        """What was read of a hop, oldest first."""
+        return tuple(self._scrapes.get(hop, ()))
+
+    async def scrape(self, hop: str) -> float:
+        """Read one hop; returns the seconds until it wants to be read again."""
+        counters = await self._readers[hop].read(min(_READ_S, 2 * self.every_s))
+        scrapes = self._scrapes[hop]
+        if scrapes:
+            self._heard(scrapes[-1], counters)
+        scrapes.append(counters)
+        return self.every_s
+
+    async def refresh(self, hops: Sequence[str]) -> None:
+        """Read the named hops now: a fault that just showed must be explained by what is so now."""
+        await asyncio.gather(*(self.scrape(hop) for hop in hops if hop in self._readers))
+
+    def newest(self, hop: str) -> HopCounters | None:
+        """The last scrape of a hop; None when it was never read."""
+        scrapes = self._scrapes.get(hop)
+        return scrapes[-1] if scrapes else None
+
+    def states(self) -> Mapping[str, HopState]:
+        """Every hop that has a reader, over the last scrapes."""
+        span = max(60.0, 12 * self.every_s)
+        return {
+            hop: hop_state(hop, Window.of(tuple(scrapes), span))
+            for hop, scrapes in self._scrapes.items()
+        }
+
+    def findings(self, routes: Sequence[RouteStatus]) -> Mapping[str, Finding]:
+        """One finding per route that loses or is blind, by route."""
+        inputs = Inputs(tuple(map(evidence, routes)), self.states(), None)
+        return {finding.route: finding for finding in localise(inputs)}
+
+    async def close(self) -> None:
+        """Close the readers."""
+        for reader in self._readers.values():
+            await reader.close()
+
+
+def evidence(status: RouteStatus) -> RouteEvidence:
+    """What the newest judged canaries of a route say, as localisation takes it."""
+    rows = status.rows
+    stamped: dict[str, int] = {}
+    for row in rows:
+        for hop in row.hop_stamps:
+            stamped[hop] = stamped.get(hop, 0) + 1
+    return RouteEvidence(
+        name=status.spec.name,
+        signal=status.spec.signal,
+        hops=status.spec.hops,
+        verdict=status.verdict,
+        reason=status.reason,
+        lost=sum(row.outcome in {Outcome.LOST, Outcome.ALTERED} for row in rows),
+        of=len(rows),
+        ok_of=sum(row.outcome in {Outcome.OK, Outcome.LATE} for row in rows),
+        rejected=sum(row.outcome is Outcome.REJECTED for row in rows),
+        refused_connection=any(_no_connection(row) for row in rows),
+        maybe_silent=sum(_silent(row) for row in rows),
+        read_broken=_read_broken(status),
+        never_seen=not status.ever_seen,
+        policy_dropped=sum(row.outcome is Outcome.POLICY_DROP for row in rows),
+        drop_declared=status.spec.expect_drop is not None,
+        stamped=stamped,
+    )
+
+
+def _no_connection(row: LedgerRow) -> bool:
+    receipt = row.receipt
+    return (
+        receipt is not None and receipt.sent is Sent.REJECTED and receipt.reason in _NO_CONNECTION
+    )
+
+
+def _silent(row: LedgerRow) -> bool:
+    return row.receipt is not None and row.receipt.silent and row.outcome is Outcome.UNKNOWN
+
+
+def _read_broken(status: RouteStatus) -> Reason | None:
+    if status.verdict is Verdict.BLIND and status.reason in {
+        Reason.READBACK,
+        Reason.AUTH,
+        Reason.BACKEND_PROTOCOL,
+        Reason.THROTTLED,
+    }:
+        return status.reason
+    tried = [path for path in status.paths if path.ok or path.lost or path.blind]
+    blind = bool(tried) and not [path for path in tried if path.verdict is not Verdict.BLIND]
+    return Reason.READBACK if blind else None

@@ -1,0 +1,336 @@
+"""One immutable plan: every instance that a config asks for, built before anything is swapped."""
+
+import hashlib
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import cast
+
+from coalmine.config.parsed import CheckConfig, Config, KindConfig, RouteConfig
+from coalmine.wiring.paging import source_check, source_every_s
+from coalmine.wiring.pipeline import Pipeline
+from core.clock import Clock
+from core.kinds import Parts
+from core.reason import Reason
+from core.result import Result, RunEnvelope
+from core.verdict import Verdict, freshness_limit_s, worst
+from probes.protocol import PROBES, Probe, RunContext
+from scheduler.engine.lanes import LaneLimits
+from scheduler.engine.protocol import Check, Step
+from scheduler.live import PlanItem
+from selfcheck.backends.protocol import BACKENDS, Backend, SourceReader, WriteRule
+from selfcheck.canary.budget import ReadBackoff
+from selfcheck.canary.cycle import RouteCycle
+from selfcheck.canary.judging import JudgingRules
+from selfcheck.canary.ledger import Epoch, Ledger
+from selfcheck.canary.model import LedgerRow
+from selfcheck.canary.policy import ExpectDrop
+from selfcheck.canary.route import RouteSpec
+from selfcheck.hops.protocol import HOP_READERS, HopCounters
+from selfcheck.injectors.protocol import INJECTORS, Injector
+from selfcheck.quiet.model import Source
+from selfcheck.quiet.watch import QuietWatch
+
+SERVICE_NAME = "coalmine-canary"
+READ_STEP_S = 120.0
+_SOURCE_DEADLINE_S = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class Works:
+    """What the service lends to every plan."""
+
+    parts: Parts
+    ledger: Ledger
+    epoch: Epoch
+    clock: Clock
+    rng: random.Random
+    publish: Callable[[RunEnvelope], None]
+    heard: Callable[[HopCounters, HopCounters], None]
+    intended: Callable[[LedgerRow], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A running route: its config as of now, and its life."""
+
+    config: RouteConfig
+    cycle: RouteCycle
+    injector: Injector
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that runs under one generation of the config.
+
+    retiring: routes that the config no longer has; they are read until nothing is pending.
+    """
+
+    config: Config
+    generation: int
+    checks: tuple[Check, ...]
+    steps: tuple[Step, ...]
+    items: tuple[PlanItem, ...]
+    probes: Mapping[str, Probe]
+    backends: Mapping[str, Backend]
+    routes: Mapping[str, Route]
+    watches: Mapping[str, QuietWatch]
+    pipeline: Pipeline
+    retiring: Mapping[str, Route] = field(default_factory=dict)
+
+    async def close(self, keep: "Plan | None") -> None:
+        """Close what the plan `keep` does not use any more."""
+        kept = set() if keep is None else {id(one) for one in keep.instances()}
+        for instance in self.instances():
+            if id(instance) not in kept:
+                await instance.close()
+        await self.pipeline.close()
+
+    def instances(self) -> "list[Probe | Backend | Injector]":
+        """Everything that was built and can be closed."""
+        routes = (*self.routes.values(), *self.retiring.values())
+        return [
+            *self.probes.values(),
+            *self.backends.values(),
+            *(route.injector for route in routes),
+        ]
+
+
+def lanes(config: Config) -> tuple[LaneLimits, ...]:
+    """The lanes: none can starve another."""
+    return (
+        LaneLimits("probes", 256, 20_000),
+        LaneLimits("browser", config.top.browser.parallel, 100),
+        LaneLimits("canaries", 64, 2_000),
+        LaneLimits("readback", 64, 2_000),
+        LaneLimits("sources", 16, 1_000),
+    )
+
+
+def build_plan(config: Config, generation: int, works: Works, old: Plan | None) -> Plan:
+    """A new plan; unchanged instances of `old` are taken over. Raises CoalmineError.
+
+    Nothing of `old` is changed, so that a plan that cannot be built leaves it live.
+    """
+    probes = {one.name: _probe(one, config, works, old) for one in config.checks}
+    backends = {one.name: _backend(one, works, old) for one in config.backends}
+    by_name = {one.name: one for one in config.backends}
+    backoffs = {
+        name: ReadBackoff(cast("JudgingRules", config.judging), works.rng) for name in backends
+    }
+    routes: dict[str, Route] = {}
+    for one in config.routes:
+        routes[one.name] = _route(one, by_name, backends, backoffs, works, generation, old)
+    pipeline = _pipeline(config, works, old)
+    watches = {
+        one.name: watch for one in _sources(config)
+        if (watch := _watch(one, backends[one.backend], routes, works, old)) is not None
+    }  # fmt: skip
+    retiring = _retiring(routes, old)
+    return Plan(
+        config, generation,
+        checks=tuple(_checks(config, probes, routes, watches)),
+        steps=tuple(_steps({**retiring, **routes}, pipeline, config)),
+        items=tuple(_items(config)),
+        probes=probes, backends=backends, routes=routes, watches=watches, pipeline=pipeline,
+        retiring=retiring,
+    )  # fmt: skip
+
+
+def _same(one: KindConfig | CheckConfig | RouteConfig, two: object) -> bool:
+    """Whether two entries say the same, wherever they stand in their file."""
+    return type(one) is type(two) and replace(one, at=two.at) == two
+
+
+def _probe(one: CheckConfig, config: Config, works: Works, old: Plan | None) -> Probe:
+    before = None if old is None else _named(old.config.checks, one.name)
+    if old is not None and before is not None and _same(one, before):
+        return old.probes[one.name]
+    options = one.options
+    if one.kind == "browser":
+        own = {name: getattr(options, name) for name in options.model_fields_set}
+        shared = {
+            "executable": config.top.browser.executable,
+            "sandbox": config.top.browser.sandbox,
+        }
+        options = options.model_copy(update={**shared, **own})
+    return PROBES.load(one.kind).build(options, works.parts)
+
+
+def _backend(one: KindConfig, works: Works, old: Plan | None) -> Backend:
+    before = None if old is None else _named(old.config.backends, one.name)
+    if old is not None and before is not None and _same(one, before):
+        return old.backends[one.name]
+    return BACKENDS.load(one.kind).build(one.options, works.parts)
+
+
+def _named(entries: tuple[object, ...], name: str) -> object | None:
+    return next((entry for entry in entries if getattr(entry, "name", None) == name), None)
+
+
+def _mark(one: RouteConfig, backends: Mapping[str, KindConfig]) -> str:
+    """What a route's canaries are sent under: a change of any of it is another way."""
+    target = repr(backends[one.to].options) if one.to is not None else ""
+    told = (one.kind, repr(one.options), target, one.read, repr(backends[one.read].options))
+    return hashlib.blake2b(repr(told).encode(), digest_size=8).hexdigest()
+
+
+def _route(
+    one: RouteConfig,
+    configs: Mapping[str, KindConfig],
+    backends: Mapping[str, Backend],
+    backoffs: Mapping[str, ReadBackoff],
+    works: Works,
+    generation: int,
+    old: Plan | None,
+) -> Route:
+    mark = _mark(one, configs)
+    before = None if old is None else old.routes.get(one.name)
+    if before is not None and _same(one, before.config) and before.mark == mark:
+        return before
+    rule: WriteRule | None = None
+    if one.to is not None:
+        target = configs[one.to]
+        rule = BACKENDS.load(target.kind).write_rule(target.options)
+    injector = INJECTORS.load(one.kind).build(one.options, works.parts, rule)
+    cycle = RouteCycle(
+        _spec(one, mark), injector, backends[one.read], works.ledger, works.clock, works.rng,
+        works.epoch, works.publish, cast("JudgingRules", one.judging), generation,
+        backoffs[one.read], works.intended,
+    )  # fmt: skip
+    return Route(one, cycle, injector, mark)
+
+
+def _spec(one: RouteConfig, mark: str) -> RouteSpec:
+    drop = one.expect_drop
+    return RouteSpec(
+        name=one.name,
+        signal=one.signal,
+        every_s=one.every_s,
+        group=one.group,
+        hops=("send", *one.hops, one.read, "read"),
+        backend=one.read,
+        expect_drop=None if drop is None else ExpectDrop(drop.ratio, drop.reason),
+        service_name=SERVICE_NAME,
+        sent_under=mark,
+        target_s=None,
+    )
+
+
+def _retiring(routes: Mapping[str, Route], old: Plan | None) -> dict[str, Route]:
+    """Routes of `old` that are gone or sent another way, as long as canaries are under way."""
+    if old is None:
+        return {}
+    gone = {name: route for name, route in old.routes.items() if name not in routes}
+    leaving = {**old.retiring, **gone}
+    return {name: one for name, one in leaving.items() if one.cycle.status().pending}
+
+
+def _pipeline(config: Config, works: Works, old: Plan | None) -> Pipeline:
+    readers = {
+        one.name: HOP_READERS.load(one.kind).build(one.options, works.parts, one.name)
+        for one in config.hops
+    }
+    pace = min((one.every_s for one in config.routes), default=10.0)
+    pipeline = Pipeline(readers, min(10.0, max(1.0, pace)), works.clock, works.heard)
+    if old is not None:
+        pipeline.inherit(old.pipeline)
+    return pipeline
+
+
+def _sources(config: Config) -> list[Source]:
+    """Expected sources; one that names no routes is gated by all that read its backend."""
+    return [
+        Source(
+            one.name, one.backend, one.select, one.quiet_after,
+            one.routes or tuple(r.name for r in config.routes if r.read == one.backend),
+        )
+        for one in config.sources
+    ]  # fmt: skip
+
+
+def _watch(
+    source: Source, backend: Backend, routes: Mapping[str, Route], works: Works, old: Plan | None
+) -> QuietWatch | None:
+    if not hasattr(backend, "newest"):
+        return None
+    reader = cast("SourceReader", backend)
+    before = None if old is None else old.watches.get(source.name)
+    if before is not None and before.source == source:
+        return before
+
+    def gate(names: tuple[str, ...]) -> Verdict:
+        # A source that no route stands beside cannot be told from a broken path: judged as it is.
+        if not names:
+            return Verdict.OK
+        return worst(routes[name].cycle.status().verdict for name in names)
+
+    return QuietWatch(source, reader, gate, works.clock)
+
+
+def _checks(
+    config: Config,
+    probes: Mapping[str, Probe],
+    routes: Mapping[str, Route],
+    watches: Mapping[str, QuietWatch],
+) -> list[Check]:
+    found = [
+        Check(one.name, one.kind, one.every_s or 0.0, one.deadline_s, probes[one.name].lane,
+              probes[one.name].run, one.cron, one.zone)
+        for one in config.checks
+    ]  # fmt: skip
+    for name, route in routes.items():
+        rules = cast("JudgingRules", route.config.judging)
+        limit = rules.injection_deadline + rules.store_deadline
+        found.append(Check(name, "canary", route.config.every_s, limit, "canaries",
+                           route.cycle.inject))  # fmt: skip
+    for one in config.sources:
+        run = _source_run(watches[one.name]) if one.name in watches else _unreadable
+        found.append(Check(source_check(one.name), "source", source_every_s(one.quiet_after),
+                           _SOURCE_DEADLINE_S, "sources", run))  # fmt: skip
+    return found
+
+
+def _source_run(watch: QuietWatch) -> Callable[[RunContext], Awaitable[Result]]:
+    async def run(_: RunContext) -> Result:
+        result = await watch.step()
+        facts = {**result.facts, "routes": ",".join(watch.source.routes)}
+        if result.verdict is Verdict.FAIL:
+            facts["hop"] = source_check(watch.source.name)
+        return replace(result, facts=facts)
+
+    return run
+
+
+async def _unreadable(_: RunContext) -> Result:
+    return Result.blind(Reason.PERMISSION, "this backend cannot tell a source's newest record")
+
+
+def _steps(routes: Mapping[str, Route], pipeline: Pipeline, config: Config) -> list[Step]:
+    reads = [Step(f"read {name}", "readback", one.cycle.read, READ_STEP_S)
+             for name, one in routes.items()]  # fmt: skip
+    scrapes = [Step(f"scrape {one.name}", "readback", partial(pipeline.scrape, one.name), 15.0)
+               for one in config.hops]  # fmt: skip
+    return [*reads, *scrapes]
+
+
+def _items(config: Config) -> list[PlanItem]:
+    checks = [
+        PlanItem(one.name, one.kind, one.title, freshness_limit_s(one.every_s or 86400.0,
+                                                                   one.deadline_s))
+        for one in config.checks
+    ]  # fmt: skip
+    routes = [PlanItem(one.name, "canary", one.title, _route_limit_s(one)) for one in config.routes]
+    sources = [
+        PlanItem(source_check(one.name), "source", one.title,
+                 freshness_limit_s(source_every_s(one.quiet_after), _SOURCE_DEADLINE_S))
+        for one in config.sources
+    ]  # fmt: skip
+    return [*checks, *routes, *sources]
+
+
+def _route_limit_s(one: RouteConfig) -> float:
+    rules = cast("JudgingRules", one.judging)
+    return freshness_limit_s(one.every_s, rules.deadline_ceiling, rules.confirm_after)

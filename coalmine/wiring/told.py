@@ -1,0 +1,102 @@
+"""From paging's values to the rows of the ReadModel: open incidents, and what was told to whom."""
+
+from collections.abc import Callable, Sequence
+
+from core.clock import Instant
+from core.verdict import Verdict
+from paging.model import Answer, Incident, Severity
+from paging.store import Action, OutboxRow
+from scheduler.latest import Latest
+from scheduler.readmodel import IncidentRow, LogRow
+
+LOG_ROWS = 50
+_VERDICT_OF = {"blind": Verdict.BLIND, "degraded": Verdict.DEGRADED}
+_ANSWER_VERDICT = {
+    Answer.ACCEPTED: Verdict.OK,
+    Answer.RETRY: Verdict.DEGRADED,
+    Answer.REFUSED: Verdict.FAIL,
+}
+
+
+def incident_rows(
+    incidents: Sequence[Incident],
+    outbox: Sequence[OutboxRow],
+    latest: Callable[[str], Latest | None],
+    namespace: str,
+    now: Instant,
+) -> tuple[IncidentRow, ...]:
+    """Open incidents: critical first, then the oldest; muted ones are listed like the others."""
+    members: dict[str, list[str]] = {}
+    for one in incidents:
+        if one.group and one.group != one.fingerprint:
+            members.setdefault(one.group, []).append(one.subject)
+    ordered = sorted(
+        incidents, key=lambda one: (one.severity is not Severity.CRITICAL, one.since.utc)
+    )
+    return tuple(
+        _row(one, tuple(members.get(one.fingerprint, ())), outbox, latest, namespace, now)
+        for one in ordered
+    )
+
+
+def _row(
+    one: Incident,
+    members: tuple[str, ...],
+    outbox: Sequence[OutboxRow],
+    latest: Callable[[str], Latest | None],
+    namespace: str,
+    now: Instant,
+) -> IncidentRow:
+    key = one.dedup_key(namespace)
+    seen = latest(one.subject)
+    age = None if seen is None else now.boot_s - seen.envelope.ended.boot_s
+    return IncidentRow(
+        key=key,
+        fingerprint=one.fingerprint,
+        episode=one.episode,
+        rule=one.rule,
+        subject=one.subject,
+        severity=one.severity.value,
+        state=one.state.value,
+        verdict=_VERDICT_OF.get(one.rule, Verdict.FAIL),
+        title=one.title,
+        summary=one.summary,
+        hop=one.hop,
+        evidence=one.evidence,
+        since=one.since.utc,
+        acked_by=one.acked_by,
+        acked_until=one.acked_until,
+        muted_by=one.muted_by,
+        muted_until=None,
+        members=members,
+        pages=tuple(_told(row) for row in outbox if row.key.dedup_key == key),
+        strip=seen.strip if seen else (),
+        seen_age_s=age,
+    )
+
+
+def _told(row: OutboxRow) -> str:
+    answer = row.answer.value if row.answer else "waiting"
+    return f"{row.key.receiver} {row.key.action.value}: {answer} {row.detail}".rstrip()
+
+
+def log_rows(outbox: Sequence[OutboxRow], actions: Sequence[Action]) -> tuple[LogRow, ...]:
+    """What was told, acked and muted, newest first."""
+    rows = [
+        LogRow(
+            at=row.created.utc,
+            kind="page",
+            who=row.key.receiver,
+            what=f"{row.page.incident.title}: {row.key.action.value}",
+            answer=f"{row.answer.value if row.answer else 'waiting'} {row.detail}".rstrip(),
+            verdict=_ANSWER_VERDICT.get(row.answer) if row.answer else None,
+        )
+        for row in outbox
+    ]
+    rows += [
+        LogRow(one.at.utc, one.kind, one.author, f"{one.subject} {one.reason}".rstrip(), "stored",
+               Verdict.OK, one.action_id)
+        for one in actions
+    ]  # fmt: skip
+    return tuple(sorted(rows, key=lambda row: row.at, reverse=True)[:LOG_ROWS])
+

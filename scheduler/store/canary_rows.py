@@ -1,0 +1,159 @@
+"""Canaries as rows and back. No payload is kept: a row rebuilds its canary from its id."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from core.clock import Instant
+from core.errors import StoreError
+from core.reason import Reason
+from scheduler.store.ledger_tables import CanaryRow
+from selfcheck.canary.make import KEEP, make_canary
+from selfcheck.canary.model import (
+    Canary,
+    CanaryKey,
+    LedgerRow,
+    Outcome,
+    Receipt,
+    Sent,
+    Signal,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of a canary: enough to make it again.
+
+    The trace id stands for the group, whose routes may have changed since.
+    """
+
+    instance: str
+    key: CanaryKey
+    signal: Signal
+    beat: int
+    stamp_ns: int
+    trace_id: bytes
+    service_name: str
+    keep: bool
+
+
+Remake = Callable[[Kept], Canary]
+
+
+def remake(kept: Kept) -> Canary:
+    """The canary that `make_canary` made."""
+    made = make_canary(
+        kept.instance,
+        "",
+        kept.key,
+        kept.beat,
+        kept.signal,
+        kept.stamp_ns,
+        kept.service_name,
+        keep=kept.keep,
+    )
+    return replace(made, trace_id=kept.trace_id)
+
+
+def opened(row: LedgerRow) -> dict[str, Any]:
+    """All columns of a new row; their types are those of the table."""
+    canary = row.canary
+    keep = canary.signal is Signal.METRICS or KEEP in canary.attributes
+    return {
+        "route": canary.key.route,
+        "epoch": canary.key.epoch,
+        "seq": canary.key.seq,
+        "canary_id": canary.canary_id,
+        "signal": canary.signal.value,
+        "beat": canary.beat,
+        "stamp_ns": canary.stamp_ns,
+        "trace_id": canary.trace_id,
+        "service_name": canary.service_name,
+        "keep": keep,
+        "sent_utc": row.sent.utc,
+        "sent_boot": row.sent.boot_id,
+        "sent_boot_s": row.sent.boot_s,
+        "sent_under": row.sent_under,
+        "deadline_s": row.deadline_s,
+        **judged(row),
+    }
+
+
+def judged(row: LedgerRow) -> dict[str, Any]:
+    """The columns that judging may change; their types are those of the table."""
+    return {
+        "receipt": write_receipt(row.receipt) if row.receipt else None,
+        "outcome": row.outcome.value,
+        "reason": row.reason.value,
+        "judged": row.judged,
+        "seen": row.seen,
+        "delay_s": row.delay_s,
+        "copies": row.copies,
+        "empty_read": row.empty_read,
+        "empty_path": row.empty_path,
+        "diff": row.diff,
+        "first_path": row.first_path,
+        "hop_stamps": json.dumps(dict(row.hop_stamps)),
+    }
+
+
+def write_receipt(receipt: Receipt) -> str:
+    """A receipt as JSON text."""
+    return json.dumps(asdict(receipt))
+
+
+def read_receipt(text: str) -> Receipt:
+    """The receipt that `write_receipt` wrote."""
+    fields = json.loads(text)
+    return Receipt(
+        **{
+            **fields,
+            "sent": Sent(fields["sent"]),
+            "reason": Reason(fields["reason"]),
+            "first_try": Sent(fields["first_try"]),
+        }
+    )
+
+
+def ledger_row(row: CanaryRow, instance: str, make: Remake) -> LedgerRow:
+    """The domain's value of a row. Raises StoreError when the rebuilt canary has another id."""
+    stamps: Mapping[str, str] = json.loads(row.hop_stamps)
+    return LedgerRow(
+        canary=_canary(row, instance, make),
+        sent=Instant(row.sent_utc, row.sent_boot, row.sent_boot_s),
+        sent_under=row.sent_under,
+        deadline_s=row.deadline_s,
+        receipt=read_receipt(row.receipt) if row.receipt else None,
+        outcome=Outcome(row.outcome),
+        reason=Reason(row.reason),
+        judged=row.judged,
+        seen=row.seen,
+        delay_s=row.delay_s,
+        copies=row.copies,
+        empty_read=row.empty_read,
+        empty_path=row.empty_path,
+        diff=row.diff,
+        first_path=row.first_path,
+        hop_stamps=stamps,
+    )
+
+
+def _canary(row: CanaryRow, instance: str, make: Remake) -> Canary:
+    kept = Kept(
+        instance,
+        CanaryKey(row.route, row.epoch, row.seq),
+        Signal(row.signal),
+        row.beat,
+        row.stamp_ns,
+        row.trace_id,
+        row.service_name,
+        row.keep,
+    )
+    canary = make(kept)
+    if canary.canary_id != row.canary_id:
+        raise StoreError(
+            f"ledger: {row.canary_id} cannot be rebuilt (it would be {canary.canary_id}): "
+            "was it written by another instance?"
+        )
+    return canary
