@@ -2,7 +2,7 @@
 
 It judges the address that we resolved and are about to connect to, on every hop, so a name that
 changes its mind between check and connect (DNS rebinding) gains nothing.
-Rule: docs/design.md, "One way out".
+Rule: docs/design.md, "Security".
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import socket
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -27,6 +28,7 @@ _NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
 
 
+@lru_cache(maxsize=4096)
 def parse_address(host: str) -> Address | None:
     """The address that `host` literally is, in any form a resolver would accept, else None.
 

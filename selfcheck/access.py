@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from core.errors import CoalmineError
 from core.options import Options, SecretField
 from core.outbound.protocol import Tls
 
@@ -34,6 +35,12 @@ class AuthOptions(Options):
         secret = "" if self.password is None else self.password.reveal()
         pair = base64.b64encode(f"{self.username}:{secret}".encode()).decode()
         return ("Authorization", f"Basic {pair}")
+
+    def values(self) -> tuple[str, ...]:
+        """Every form in which the credentials leave this process. Raises CoalmineError."""
+        header = self.header()[1]
+        password = () if self.password is None else (self.password.reveal(),)
+        return (header, header.partition(" ")[2], *password)
 
 
 class TlsOptions(Options):
@@ -72,6 +79,16 @@ class AccessOptions(Options):
         tenant = ((TENANT_HEADER, self.tenant),) if self.tenant else ()
         auth = (self.auth.header(),) if self.auth else ()
         return (*tenant, *self.headers.items(), *auth)
+
+    def redacted(self, said: str) -> str:
+        """`said` by a server, without the credentials that it may have echoed."""
+        try:
+            secrets = self.auth.values() if self.auth else ()
+        except CoalmineError:
+            return ""  # a secret that is gone cannot be looked for: nothing is repeated
+        for secret in (*secrets, *self.headers.values()):
+            said = said.replace(secret, "***") if secret else said
+        return said
 
     def tls_parameters(self, base_dir: Path) -> Tls:
         """Certificates for the HTTP client."""

@@ -54,11 +54,6 @@ class ExportReply:
     message: str
 
 
-def series_attributes(canary: Canary) -> dict[str, str]:
-    """Attributes of a metrics canary's series: constant per route, never an id."""
-    return {"coalmine.instance": canary.service_instance, "coalmine.route": canary.key.route}
-
-
 def build_request(canary: Canary) -> ExportRequest:
     """The export request that carries `canary` alone."""
     if canary.signal is Signal.LOGS:
@@ -164,7 +159,7 @@ def _metrics_request(canary: Canary) -> ExportRequest:
     point = metrics.NumberDataPoint(
         time_unix_nano=canary.stamp_ns,
         as_double=canary.value,
-        attributes=attributes(series_attributes(canary)),
+        attributes=attributes(canary.attributes),
         exemplars=[exemplar],
     )
     metric = metrics.Metric(

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -31,12 +32,12 @@ def add(commands: "Commands") -> None:
 
 def demo(args: argparse.Namespace) -> int:
     """0 when every fault was found, located, paged and resolved, and clean time raised nothing."""
-    from probes.browser.locate import find_chromium
+    from probes.browser.options import find_chromium
 
     from coalmine.demo.config import JUDGING
     from coalmine.demo.stage import DemoStage
 
-    chromium = find_chromium()
+    chromium = find_chromium(None, os.environ)
     if chromium is None:
         print_note("no Chromium found: the demo runs without its browser check")
     print_note("times used, as they would stand in a config:\n")
@@ -44,7 +45,7 @@ def demo(args: argparse.Namespace) -> int:
         print_note(line)
     headless = args.headless or args.json or not sys.stdout.isatty()
     clock = SystemClock()
-    with DemoStage(clock, refuses=args.receiver_refuses, browser=chromium) as stage:
+    with DemoStage(clock, refuses=args.receiver_refuses, browser=chromium is not None) as stage:
         if headless:
             return _play(stage, as_json=args.json)
         return _show(stage)

@@ -37,7 +37,8 @@ def status(args: argparse.Namespace) -> int:
         for line in lines(board):
             print_result(line)
         print_note(f"read from: {board.source}")
-    overall = worst([row.verdict for row in (*board.checks, *board.routes)])
+    verdicts = [row.verdict for row in board.checks] + [row.verdict for row in board.routes]
+    overall = worst(verdicts)
     return {Verdict.OK: Exit.OK, Verdict.DEGRADED: Exit.OK, Verdict.FAIL: Exit.FAIL}.get(
         overall, Exit.NOT_PROVEN
     )

@@ -36,6 +36,9 @@ def refusals(old: Config, new: Config) -> tuple[Problem, ...]:
             ("instance", old.top.instance, new.top.instance),
             ("data_dir", str(old.data_dir), str(new.data_dir)),
             ("database.url", old.database_url, new.database_url),
+            ("api", old.top.api.listen, new.top.api.listen),
+            ("export", old.top.export, new.top.export),
+            ("egress", old.top.egress, new.top.egress),
         )
         if before != after
     ]
@@ -68,6 +71,10 @@ class ConfigWatch:
     def request(self) -> None:
         """Ask for a reload at the next `poll`, whether or not the content changed."""
         self._requested = True
+
+    def settled(self) -> bool:
+        """Whether the file says what is live, so that nothing is refused any more."""
+        return self._content() == self.live.content_hash
 
     def poll(self) -> Loaded | Refused | None:
         """What a reload came to; None when nothing asked for one. `live` moves on `accept`."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 JUDGING = """\
 judging:
+  min_interval: 1s
   injection_deadline: 2s
   first_read_after: 200ms
   poll_first: 300ms
@@ -33,7 +34,7 @@ hops:
 routes:
 {routes}
 checks:
-  - {{name: shop, title: The shop's front page, probe: http, url: "{shop}/", every: 2s, timeout: 1s,
+  - {{name: shop-front, title: The shop's front page, probe: http, url: "{shop}/", every: 2s, timeout: 1s,
      expect: {{status: 200, body_contains: Welcome to the shop}}}}
 {browser}
 sources:

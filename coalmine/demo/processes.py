@@ -44,7 +44,8 @@ class Process:
                 if line.startswith(b"{"):
                     answer: Mapping[str, Any] = json.loads(line)
                     return answer
-        raise CoalmineError(f"{self._module} did not start: see {self.log}")
+        last = self.log.read_text(errors="replace")[-1500:]
+        raise CoalmineError(f"{self._module} did not start; its last words:\n{last}")
 
     def stop(self) -> None:
         """SIGTERM, then SIGKILL after five seconds."""

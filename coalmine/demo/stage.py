@@ -25,8 +25,8 @@ _CALL_S = 5.0
 class DemoStage(Stage):
     """Starts everything on entry and ends it on exit; leaves no file and no process behind."""
 
-    def __init__(self, clock: Clock, *, refuses: bool, browser: str | None) -> None:
-        """refuses: the pager answers 400. browser: path of a Chromium, None = no browser check."""
+    def __init__(self, clock: Clock, *, refuses: bool, browser: bool) -> None:
+        """refuses: the pager answers 400. browser: with a browser check."""
         self._clock, self._refuses, self._browser = clock, refuses, browser
         self._exit = ExitStack()
         self.url = ""
@@ -105,7 +105,7 @@ class DemoStage(Stage):
         return config
 
     def _journey(self, folder: Path) -> Path | None:
-        if self._browser is None:
+        if not self._browser:
             return None
         written = Path(journey_module.__file__).read_text().replace("{shop}", self._shop)
         (folder / "order.py").write_text(written)

@@ -2,13 +2,19 @@
 
 from collections.abc import Mapping
 
-from core.verdict import Verdict
-from scheduler.readmodel import BalanceRow, HopCell, RouteRow
+from coalmine.config.model import SourceOptions
+from coalmine.wiring.paging import source_check, source_every_s
+from core.clock import Clock, age_s
+from core.verdict import Verdict, fresh, freshness_limit_s
+from scheduler.latest import Latest
+from scheduler.readmodel import BalanceRow, HopCell, RouteRow, SourceRow
 from selfcheck.canary.model import Outcome, Sent
 from selfcheck.canary.route import RouteStatus
 from selfcheck.hops.balance import HopBalance
 from selfcheck.hops.evidence import HopState
 from selfcheck.hops.finding import Confidence, Finding
+
+SOURCE_DEADLINE_S = 12.0
 
 
 def route_row(status: RouteStatus, title: str, finding: Finding | None) -> RouteRow:
@@ -117,3 +123,25 @@ def finding_facts(finding: Finding) -> dict[str, str | float]:
     if finding.time_to_loss_s is not None:
         facts["time_to_loss_s"] = finding.time_to_loss_s
     return facts
+
+
+def source_row(source: SourceOptions, latest: Latest | None, clock: Clock) -> SourceRow:
+    """An expected source; what was said of it too long ago is `blind`."""
+    if latest is None:
+        return SourceRow(source.name, source.backend, Verdict.BLIND, "starting", "no result yet",
+                         None)  # fmt: skip
+    envelope = latest.envelope
+    age, _ = age_s(envelope.ended, clock)
+    limit = freshness_limit_s(source_every_s(source.quiet_after), SOURCE_DEADLINE_S)
+    newest = envelope.facts.get("newest_age_s")
+    detail = envelope.detail
+    if envelope.verdict is Verdict.FAIL:
+        detail = f"{source_check(source.name)}: {detail}"
+    return SourceRow(
+        name=source.name,
+        backend=source.backend,
+        verdict=fresh(envelope.verdict, age, limit),
+        reason=envelope.reason.value,
+        detail=detail,
+        newest_age_s=float(newest) + age if isinstance(newest, int | float) else None,
+    )

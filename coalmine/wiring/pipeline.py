@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from core.clock import Clock
 from core.reason import Reason
@@ -13,6 +14,7 @@ from selfcheck.hops.evidence import HopState, Inputs, RouteEvidence, hop_state
 from selfcheck.hops.finding import Finding
 from selfcheck.hops.increase import Window
 from selfcheck.hops.localise import localise
+from selfcheck.hops.policy import explain_drops
 from selfcheck.hops.protocol import HopCounters, HopReader
 
 _KEPT_SCRAPES = 120
@@ -76,6 +78,25 @@ class Pipeline:
         """One finding per route that loses or is blind, by route."""
         inputs = Inputs(tuple(map(evidence, routes)), self.states(), None)
         return {finding.route: finding for finding in localise(inputs)}
+
+    def intent(self, status: RouteStatus, row: LedgerRow) -> str:
+        """Evidence that a hop of the route dropped `row` on purpose; "" when there is none."""
+        signal, states = status.spec.signal, self.states()
+        balances = [
+            states[hop].balances[signal]
+            for hop in status.spec.hops
+            if hop in states and signal in states[hop].balances
+        ]
+        others = [one for one in status.rows if one.canary.key != row.canary.key]
+        lost = replace(row, outcome=Outcome.LOST)
+        if row.canary.key not in explain_drops([lost, *others], None, balances):
+            return ""
+        moved = [
+            f"{balance.hop}: {component} dropped {count} on purpose"
+            for balance in balances
+            for component, count in balance.intended_by.items()
+        ]
+        return "; ".join(moved)
 
     async def close(self) -> None:
         """Close the readers."""

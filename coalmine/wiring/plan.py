@@ -9,15 +9,17 @@ from typing import cast
 
 from coalmine.config.parsed import CheckConfig, Config, KindConfig, RouteConfig
 from coalmine.wiring.paging import source_check, source_every_s
+from coalmine.wiring.picture import SOURCE_DEADLINE_S
 from coalmine.wiring.pipeline import Pipeline
 from core.clock import Clock
+from core.errors import StoreError
 from core.kinds import Parts
 from core.reason import Reason
 from core.result import Result, RunEnvelope
 from core.verdict import Verdict, freshness_limit_s, worst
 from probes.protocol import PROBES, Probe, RunContext
 from scheduler.engine.lanes import LaneLimits
-from scheduler.engine.protocol import Check, Step
+from scheduler.engine.protocol import Check, NotStartedError, Step
 from scheduler.live import PlanItem
 from selfcheck.backends.protocol import BACKENDS, Backend, SourceReader, WriteRule
 from selfcheck.canary.budget import ReadBackoff
@@ -33,8 +35,7 @@ from selfcheck.quiet.model import Source
 from selfcheck.quiet.watch import QuietWatch
 
 SERVICE_NAME = "coalmine-canary"
-READ_STEP_S = 120.0
-_SOURCE_DEADLINE_S = 12.0
+OWN_LANE = "own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ def lanes(config: Config) -> tuple[LaneLimits, ...]:
         LaneLimits("canaries", 64, 2_000),
         LaneLimits("readback", 64, 2_000),
         LaneLimits("sources", 16, 1_000),
+        LaneLimits(OWN_LANE, 16, 100),
     )
 
 
@@ -285,12 +287,23 @@ def _checks(
         rules = cast("JudgingRules", route.config.judging)
         limit = rules.injection_deadline + rules.store_deadline
         found.append(Check(name, "canary", route.config.every_s, limit, "canaries",
-                           route.cycle.inject))  # fmt: skip
+                           _inject_run(route.cycle)))  # fmt: skip
     for one in config.sources:
         run = _source_run(watches[one.name]) if one.name in watches else _unreadable
         found.append(Check(source_check(one.name), "source", source_every_s(one.quiet_after),
-                           _SOURCE_DEADLINE_S, "sources", run))  # fmt: skip
+                           SOURCE_DEADLINE_S, "sources", run))  # fmt: skip
     return found
+
+
+def _inject_run(cycle: RouteCycle) -> Callable[[RunContext], Awaitable[None]]:
+    async def run(context: RunContext) -> None:
+        try:
+            await cycle.inject(context)
+        except StoreError as exc:
+            # Not durable, so nothing was sent.
+            raise NotStartedError(Reason.STORE, str(exc)) from exc
+
+    return run
 
 
 def _source_run(watch: QuietWatch) -> Callable[[RunContext], Awaitable[Result]]:
@@ -309,7 +322,7 @@ async def _unreadable(_: RunContext) -> Result:
 
 
 def _steps(routes: Mapping[str, Route], pipeline: Pipeline, config: Config) -> list[Step]:
-    reads = [Step(f"read {name}", "readback", one.cycle.read, READ_STEP_S)
+    reads = [Step(f"read {name}", "readback", one.cycle.read, one.cycle.step_deadline_s)
              for name, one in routes.items()]  # fmt: skip
     scrapes = [Step(f"scrape {one.name}", "readback", partial(pipeline.scrape, one.name), 15.0)
                for one in config.hops]  # fmt: skip
@@ -325,7 +338,7 @@ def _items(config: Config) -> list[PlanItem]:
     routes = [PlanItem(one.name, "canary", one.title, _route_limit_s(one)) for one in config.routes]
     sources = [
         PlanItem(source_check(one.name), "source", one.title,
-                 freshness_limit_s(source_every_s(one.quiet_after), _SOURCE_DEADLINE_S))
+                 freshness_limit_s(source_every_s(one.quiet_after), SOURCE_DEADLINE_S))
         for one in config.sources
     ]  # fmt: skip
     return [*checks, *routes, *sources]

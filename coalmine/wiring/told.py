@@ -99,4 +99,3 @@ def log_rows(outbox: Sequence[OutboxRow], actions: Sequence[Action]) -> tuple[Lo
         for one in actions
     ]  # fmt: skip
     return tuple(sorted(rows, key=lambda row: row.at, reverse=True)[:LOG_ROWS])
-

@@ -17,8 +17,12 @@ from core.reason import Reason
 
 _TLS_ALERT = re.compile(r"alert|certificate|handshake", re.IGNORECASE)
 
+# Not one of curl's: our own client was closed meanwhile.
+CLOSED: Final = -1
+
 # curl's code -> (reason, ours)
 _BY_CODE: Final = {
+    CLOSED: (Reason.STOPPED, True),
     pycurl.E_SSL_CONNECT_ERROR: (Reason.TLS, False),
     pycurl.E_PEER_FAILED_VERIFICATION: (Reason.TLS, False),
     pycurl.E_SSL_CIPHER: (Reason.TLS, False),

@@ -1,4 +1,4 @@
-"""The HTTP client of one event loop, over libcurl. Rule: docs/design.md, "One way out"."""
+"""The HTTP client of one event loop, over libcurl. Rule: docs/design.md, "Security"."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -89,7 +89,6 @@ class CurlOutbound(Outbound):
         exchange.transfer = transfer
         if self._multi is None:
             self._multi = Multi(asyncio.get_running_loop())
-        self.requests_sent += 1
         code, words = await self._multi.perform(transfer.handle)
         exchange.transfer = None
         try:
@@ -100,6 +99,7 @@ class CurlOutbound(Outbound):
     def _hop_ended(
         self, transfer: Transfer, code: int, words: str, exchange: _Exchange
     ) -> Response | Fault:
+        self.requests_sent += min(1, transfer.requests)
         complete = code == 0 and transfer.status is not None
         exchange.hops.append(transfer.hop(exchange.resolve_s, complete=complete))
         if not complete or transfer.status is None:
@@ -137,6 +137,7 @@ class CurlOutbound(Outbound):
             detail = f"{took}: look-up of the name in progress"
             return Fault(Reason.RESOLVER, detail, ours=True, phase=Phase.RESOLVE)
         phase = transfer.phase
+        self.requests_sent += min(1, transfer.requests)
         exchange.hops.append(transfer.hop(exchange.resolve_s, complete=False))
         detail = f"{took}: {phase} in progress"
         return Fault(Reason.TIMEOUT, detail, ours=False, connected=transfer.connected, phase=phase)

@@ -5,6 +5,8 @@ from typing import Any
 
 import pycurl
 
+from core.outbound.classify import CLOSED
+
 _IN, _OUT = pycurl.POLL_IN, pycurl.POLL_OUT
 
 
@@ -40,14 +42,15 @@ class Multi:
                 self._multi.remove_handle(handle)
 
     def close(self) -> None:
-        """Abort what is in flight: its callers see cancellation."""
+        """Abort what is in flight: it ends with the code `CLOSED`."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         for handle, future in list(self._waiting.items()):
             del self._waiting[handle]
             self._multi.remove_handle(handle)
-            future.cancel()
+            if not future.done():
+                future.set_result((CLOSED, "the client was closed"))
         self._multi.close()
         for fd in list(self._watched):
             self._on_socket(pycurl.POLL_REMOVE, fd, None, None)

@@ -28,6 +28,7 @@ class Transfer:
     def __init__(self, request: Request, url: str, host: str, address: Address) -> None:
         """`address` has been judged by the guard; nothing else is connected to."""
         self.status: int | None = None
+        self.requests = 0
         self.headers: list[tuple[str, str]] = []
         self._request, self._url, self._host, self._address = request, url, host, address
         self._body: list[bytes] = []
@@ -122,6 +123,7 @@ class Transfer:
         put(pycurl.CONNECT_TO, [f"::{shown}:"])
         put(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         put(pycurl.SOCKOPTFUNCTION, self._on_opened)
+        put(pycurl.PREREQFUNCTION, self._before_request)
         put(pycurl.WRITEFUNCTION, self._on_body)
         put(pycurl.HEADERFUNCTION, self._on_header)
         # With "identity" asked for, curl still decodes what is sent encoded, in bounded pieces.
@@ -163,6 +165,8 @@ class Transfer:
         put(pycurl.SSL_VERIFYPEER, 1 if tls.verify else 0)
         put(pycurl.SSL_VERIFYHOST, 2 if tls.verify else 0)
         put(pycurl.OPT_CERTINFO, 1)
+        # Else OpenSSL would ask at the terminal for the passphrase of an encrypted key.
+        put(pycurl.SSLCERTPASSWD, "")
         # The negotiated version is told nowhere else; of the log only that line is kept.
         put(pycurl.VERBOSE, 1)
         put(pycurl.DEBUGFUNCTION, self._on_debug)
@@ -176,9 +180,6 @@ class Transfer:
 
     def _open_socket(self, _purpose: int, address: Any) -> Any:  # pycurl has no types
         try:
-            if self._sockets:
-                # Curl would send the request again by itself; one request is what was asked.
-                return self._stop(Reason.RESET, "closed before an answer", pycurl.SOCKET_BAD)
             self._sockets += 1
             self._socket = socket.socket(*address[:3])
         except OSError as exc:
@@ -187,6 +188,14 @@ class Transfer:
             self._record = Fault(reason, f"socket: {exc.strerror}", ours=True, phase=Phase.CONNECT)
             return pycurl.SOCKET_BAD
         return self._socket
+
+    def _before_request(self, *_: object) -> int:
+        self.requests += 1
+        if self.requests == 1:
+            return int(pycurl.PREREQFUNC_OK)
+        # A kept connection died, and curl would send the request again by itself.
+        detail = "the kept connection closed before an answer"
+        return self._stop(Reason.RESET, detail, pycurl.PREREQFUNC_ABORT)
 
     def _on_opened(self, _fd: int, _purpose: int) -> int:
         # pycurl works on a duplicate of the descriptor that it was given.

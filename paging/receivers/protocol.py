@@ -23,10 +23,12 @@ class Receiver(ABC):
 
     targets: one outbox row each (Alertmanager: every peer); `provider` tells two receivers of
     one provider (same kind and host) apart from two that fail independently.
+    rate_per_minute: requests the service takes per key and minute, None when it names no limit.
     """
 
     options_model: ClassVar[type[Options]]
     republish_every_s: ClassVar[float | None] = None
+    rate_per_minute: ClassVar[float | None] = None
     targets: tuple[str, ...]
     provider: str
 

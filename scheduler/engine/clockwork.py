@@ -11,7 +11,7 @@ import heapq
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from apscheduler.executors.base import BaseExecutor
@@ -26,7 +26,7 @@ from core.clock import Clock
 from scheduler.engine.timeline import Timeline, next_tick, ticks_between
 
 MAX_ASLEEP_S = 1.0
-GRAIN_S = 0.01
+GRAIN_S = 0.02
 BATCH = 500
 RETRY_S = 1.0
 MAX_RETRY_S = 60.0
@@ -80,23 +80,16 @@ class Calendar(BaseTrigger):  # type: ignore[misc]  # untyped library
 
     def __init__(self, rule: str, zone: str, timeline: Timeline) -> None:
         """Raises ValueError or KeyError for a rule or zone that cannot be read."""
-        self._rules, self._timeline = _cron_triggers(rule, zone), timeline
+        self._rules, self._timeline = _cron_triggers(rule), timeline
+        self._zone = ZoneInfo(zone)
         self._every_hour = rule.split()[1].startswith("*")
 
     def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime | None:
         """The next time after `now`, in engine time; None when the rule has no more."""
         skew = self._timeline.skew()
-        times = [self._next_of(rule, now + skew) for rule in self._rules]
-        return min((at.astimezone(UTC) - skew for at in times if at is not None), default=None)
-
-    def _next_of(self, rule: CronTrigger, wall: datetime) -> datetime | None:
-        at: datetime | None = wall
-        while at is not None:
-            at = rule.get_next_fire_time(None, (at + _NEXT).astimezone(rule.timezone))
-            # fold marks the second of two equal local times.
-            if at is None or self._every_hour or not at.fold:
-                return at
-        return None
+        following = _hourly if self._every_hour else _named
+        times = [following(rule, self._zone, now + skew) for rule in self._rules]
+        return min((at - skew for at in times if at is not None), default=None)
 
     def passed(self, after: datetime, until: datetime) -> tuple[int, datetime, datetime]:
         """Times in (after, until]: how many (10,000 at most), first, last."""
@@ -109,17 +102,52 @@ class Calendar(BaseTrigger):  # type: ignore[misc]  # untyped library
         return count, first, last
 
 
-def _cron_triggers(rule: str, zone: str) -> tuple[CronTrigger, ...]:
+def _named(rule: CronTrigger, zone: tzinfo, now: datetime) -> datetime | None:
+    """Once for each local time: the first of two equal ones, and after a gap what fell into it."""
+    local = now.astimezone(zone).replace(tzinfo=UTC, fold=0)
+    while (found := _after(rule, local)) is not None:
+        at = found.replace(tzinfo=zone).astimezone(UTC)
+        if at > now:
+            return at
+        local = found
+    return None
+
+
+def _hourly(rule: CronTrigger, zone: tzinfo, now: datetime) -> datetime | None:
+    """By elapsed time: looked for under the present offset, then under the one that follows it."""
+    offset = now.astimezone(zone).utcoffset() or timedelta()
+    for _ in range(2):
+        local = _after(rule, now + offset)
+        if local is None:
+            return None
+        at = local - offset
+        there = at.astimezone(zone).utcoffset() or timedelta()
+        if there == offset:
+            return at
+        offset = there
+    return _named(rule, zone, now)
+
+
+def _after(rule: CronTrigger, local: datetime) -> datetime | None:
+    at: datetime | None = rule.get_next_fire_time(None, local + _NEXT)
+    return at
+
+
+def _cron_triggers(rule: str) -> tuple[CronTrigger, ...]:
+    """The rule over local times that are written as UTC.
+
+    Given a zone with daylight saving, CronTrigger 3.11 loops for ever on the second of two equal
+    local times (agronholm/apscheduler#1036): the zone is applied outside it.
+    """
     minute, hour, day, month, weekday = rule.lower().split()
     weekdays, every_day = _weekdays(weekday), weekday.startswith("*")
     pairs = [(day, weekdays)]
     if not day.startswith("*") and not every_day:
         pairs = [(day, "*"), ("*", weekdays)]
     return tuple(
-        CronTrigger(minute=minute, hour=hour, day=day, month=month, day_of_week=week,
-                    timezone=ZoneInfo(zone))
+        CronTrigger(minute=minute, hour=hour, day=day, month=month, day_of_week=week, timezone=UTC)
         for day, week in pairs
-    )  # fmt: skip
+    )
 
 
 def _weekdays(field: str) -> str:

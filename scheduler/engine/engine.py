@@ -21,7 +21,15 @@ from scheduler.engine.clockwork import Calendar, Clockwork, FixedRate, Tick
 from scheduler.engine.lag import LagMeter
 from scheduler.engine.lanes import Lane, LaneLimits, Lanes
 from scheduler.engine.leash import Leash
-from scheduler.engine.protocol import Check, NotRun, Results, ScheduleMark, ScheduleStore, Step
+from scheduler.engine.protocol import (
+    Check,
+    NotRun,
+    NotStartedError,
+    Results,
+    ScheduleMark,
+    ScheduleStore,
+    Step,
+)
 from scheduler.engine.run import RunParts, Scheduled, envelope, run_one
 from scheduler.engine.supervisor import NO_LANE, OnTrouble, Supervisor
 from scheduler.engine.timeline import first_offset_s
@@ -155,7 +163,8 @@ class Engine:
     async def stop(self, grace_s: float) -> None:
         """Take in nothing more, let runs finish for `grace_s`, cancel the rest, keep the marks."""
         self._stopping = True
-        self._clockwork.halt()
+        if self._clockwork.running:
+            self._clockwork.halt()
         for lane in self._lanes.all():
             lane.clear()
         if self._runs:
@@ -325,6 +334,9 @@ class Engine:
             entry.waiting_since_s = None
             done = await run_one(check, generation, run.scheduled, self._parts)
             entry.account.end(done.verdict if done else None)
+        except NotStartedError as exc:
+            self._refused(run, exc.reason)
+            return
         except asyncio.CancelledError:
             # Only `stop` cancels runs.
             why = Result.blind(Reason.STOPPED, "cancelled: the engine stops")

@@ -5,9 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from core.errors import CoalmineError
 from core.reason import Reason
 from core.result import Result, RunEnvelope
 from probes.protocol import RunContext
+
+
+class NotStartedError(CoalmineError):
+    """Raised by a check's `run` before it did anything: the run counts as `skipped(reason)`."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        """`reason` stands in the account of what was not run."""
+        super().__init__(detail)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from core.verdict import Verdict
 from probes.protocol import RunContext
 from scheduler.engine.lag import LagMeter
 from scheduler.engine.leash import Leash
-from scheduler.engine.protocol import Check
+from scheduler.engine.protocol import Check, NotStartedError
 
 # What a stalled loop of ours can make of a healthy target.
 _TIME_REASONS = frozenset({Reason.TIMEOUT, Reason.SLOW})
@@ -42,7 +42,9 @@ class Scheduled:
 async def run_one(
     check: Check, generation: int, scheduled: Scheduled, parts: RunParts
 ) -> RunEnvelope | None:
-    """Run once; None when the owner of the run reports it. Raises nothing but CancelledError.
+    """Run once; None when the owner of the run reports it.
+
+    Raises nothing but CancelledError, and NotStartedError when the check did not begin.
 
     `blind(harness)`: it raised, had to be cancelled, or came back after deadline + grace, even
     with an `ok`. Rule: docs/design.md, "Scheduling".
@@ -51,6 +53,10 @@ async def run_one(
     context = RunContext(check.name, check.deadline_s, _traceparent(parts.rng))
     limit_s = check.deadline_s + parts.grace_s
     task = await parts.leash.call(_called(check, context), limit_s)
+    if task.done() and not task.cancelled():
+        error = task.exception()
+        if isinstance(error, NotStartedError):
+            raise error
     ended = instant(parts.clock)
     over = ended.boot_s - started.boot_s > limit_s
     result = outcome_of(task, limit_s, over=over)

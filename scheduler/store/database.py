@@ -112,9 +112,10 @@ def _prepare_sqlite(engine: Engine, place: Place, *, write: bool) -> None:
     def connected(connection: sqlite3.Connection, _record: object) -> None:
         # The driver would begin by itself, too late and DEFERRED.
         connection.isolation_level = None
-        # WAL and a new file's auto_vacuum must be set before the first table is.
         if write:
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            # Holds only for a file without a page; later it would but rewrite the header.
+            if not connection.execute("PRAGMA page_count").fetchone()[0]:
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA journal_size_limit = {_WAL_CAP_BYTES}")
         connection.execute(f"PRAGMA synchronous = {level}")
@@ -140,7 +141,7 @@ def translated(place: Place) -> Iterator[None]:
     except DBAPIError as exc:
         raise _ours(place, exc) from exc
     except SQLAlchemyError as exc:
-        raise StoreError(f"{place}: {type(exc).__name__}") from exc
+        raise StoreError(f"{place}: {type(exc).__name__}: {exc}") from exc
 
 
 def _ours(place: Place, exc: DBAPIError) -> StoreError:

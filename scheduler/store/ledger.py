@@ -120,7 +120,7 @@ class LedgerStore(Ledger, ScheduleStore):
 
     async def prune(self, before: datetime, limit: int = 1000) -> int:
         """Fold up to `limit` judged rows sent before `before` into totals; how many there were."""
-        return await self._write(ledger_steps.prune, (before, limit))
+        return int(await self._write(ledger_steps.prune, (before, limit)))
 
     async def marks(self) -> dict[str, ScheduleMark]:
         """All schedule marks by check name."""
@@ -138,8 +138,7 @@ class LedgerStore(Ledger, ScheduleStore):
 
     def holder(self) -> InstanceRow | None:
         """The instance row: who serves this ledger, and when it last said so."""
-        row = self._reader.ask(lambda session: session.exec(select(InstanceRow)).first())
-        return row
+        return self._reader.ask(lambda session: session.exec(select(InstanceRow)).first())
 
     def close(self) -> None:
         """Write what waits, then end the threads."""

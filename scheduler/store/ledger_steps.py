@@ -51,28 +51,29 @@ def open_rows(connection: Connection, rows: Sequence[LedgerRow]) -> Done:
     A row whose caller gave up before it was durable may be opened again under its number, as
     long as nothing is known of it: it was never sent.
     """
-    by_route: dict[tuple[str, int], list[LedgerRow]] = defaultdict(list)
+    last = _last_seqs(connection, [row.canary.key for row in rows])
     for row in rows:
-        by_route[row.canary.key.route, row.canary.key.epoch].append(row)
-    for (route, epoch), group in by_route.items():
-        last = _last_seq(connection, route, epoch)
-        for row in group:
-            key = row.canary.key
-            if key.seq == last:
-                _forget_unsent(connection, key)
-            elif key.seq != last + 1:
-                raise StoreError(f"{key}: the next sequence number of this epoch is {last + 1}")
-            last = key.seq
-        upsert(connection, RouteRow, [{"route": route, "epoch": epoch, "last_seq": last}])
+        key = row.canary.key
+        known = last.get((key.route, key.epoch), 0)
+        if key.seq == known:
+            _forget_unsent(connection, key)
+        elif key.seq != known + 1:
+            raise StoreError(f"{key}: the next sequence number of this epoch is {known + 1}")
+        last[key.route, key.epoch] = key.seq
+    counted = [
+        {"route": route, "epoch": epoch, "last_seq": seq} for (route, epoch), seq in last.items()
+    ]
+    upsert(connection, RouteRow, counted)
     connection.execute(insert(CanaryRow), [opened(row) for row in rows])
     return [None] * len(rows)
 
 
-def _last_seq(connection: Connection, route: str, epoch: int) -> int:
-    known = select(RouteRow.last_seq).where(  # type: ignore[call-overload]  # a column, to SQLAlchemy
-        col(RouteRow.route) == route, col(RouteRow.epoch) == epoch
+def _last_seqs(connection: Connection, keys: Sequence[CanaryKey]) -> dict[tuple[str, int], int]:
+    known = select(RouteRow.route, RouteRow.epoch, RouteRow.last_seq).where(  # type: ignore[call-overload]  # columns, to SQLAlchemy
+        col(RouteRow.route).in_({key.route for key in keys}),
+        col(RouteRow.epoch).in_({key.epoch for key in keys}),
     )
-    return int(connection.scalar(known) or 0)
+    return {(row.route, row.epoch): row.last_seq for row in connection.execute(known)}
 
 
 def _forget_unsent(connection: Connection, key: CanaryKey) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy import inspect, text
 
 from core.errors import StoreError
-from scheduler.store.database import Place, Store, translated, write_engine
+from scheduler.store.database import Place, Store, read_engine, translated, write_engine
 
 # The newest revision of each store, so that the service can compare without Alembic.
 HEADS = {Store.LEDGER: "0001", Store.STATE: "0001", Store.SAMPLES: "0001"}
@@ -26,7 +26,7 @@ def revision(place: Place) -> str:
     """The schema's revision, "" where there is none yet. Raises StoreError."""
     if place.file is not None and not place.file.exists():
         return ""
-    engine = write_engine(place)
+    engine = read_engine(place)
     try:
         with translated(place), engine.begin() as connection:
             if not inspect(connection).has_table("alembic_version"):

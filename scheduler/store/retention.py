@@ -45,9 +45,16 @@ def _prune(connection: Connection, retention: Retention, now: datetime) -> int:
     if not gone and live_bytes(connection) > retention.max_bytes:
         gone = sum(_delete(connection, table, at, retention.batch) for table, at in _HISTORY)
     if gone and connection.dialect.name == "sqlite":
-        # Rows of the pragma must be fetched for it to do its work.
-        connection.exec_driver_sql(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+        _give_back(connection)
     return gone
+
+
+def _give_back(connection: Connection) -> None:
+    """Return freed pages to the file system, so many that the writer is not held up for long."""
+    free = int(connection.exec_driver_sql("PRAGMA freelist_count").scalar_one())
+    for _ in range(min(free, _VACUUM_PAGES)):
+        # The driver steps a statement without columns only once, and each step is one page.
+        connection.exec_driver_sql("PRAGMA incremental_vacuum")
 
 
 def live_bytes(connection: Connection) -> int:

@@ -63,6 +63,7 @@ class DatabaseLock(Lock):
 
     def __init__(self, engine: Engine, place: Place) -> None:
         """Raises StoreError when another process holds it."""
+        self._engine = engine
         with translated(place):
             self._connection: Connection = engine.connect()
             taken = self._connection.scalar(
@@ -70,7 +71,7 @@ class DatabaseLock(Lock):
             )
             self._connection.commit()
         if not taken:
-            self._connection.close()
+            self.release()
             raise StoreError(
                 f"{place}: another Coalmine service runs on this database; "
                 "stop it, or give this one its own database"
@@ -78,8 +79,8 @@ class DatabaseLock(Lock):
 
     def release(self) -> None:
         """Close the session, and with it the lock."""
-        self._connection.invalidate()
         self._connection.close()
+        self._engine.dispose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def claim(engine: Engine, place: Place, clock: Clock, wanted: str) -> tuple[str,
     """
     ours = holder_of(place, clock)
     with translated(place), engine.begin() as connection:
-        known = connection.execute(select(InstanceRow)).first()  # type: ignore[call-overload]  # a table, to SQLAlchemy
+        known = connection.execute(select(InstanceRow)).first()
         now = instant(clock)
         if known is None:
             name = wanted or secrets.token_hex(4)
@@ -133,7 +134,7 @@ def claim(engine: Engine, place: Place, clock: Clock, wanted: str) -> tuple[str,
 def adopt(engine: Engine, place: Place, instance: str) -> None:
     """Tie the state store to the ledger's instance. Raises StoreError when it has another."""
     with translated(place), engine.begin() as connection:
-        known = connection.execute(select(StateInstanceRow)).first()  # type: ignore[call-overload]  # as above
+        known = connection.execute(select(StateInstanceRow)).first()
         if known is None:
             connection.execute(insert(StateInstanceRow), {"one": 1, "instance": instance})
         else:

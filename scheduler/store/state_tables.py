@@ -38,7 +38,7 @@ class IncidentEventRow(StateTable, table=True):
     """Append-only: every state that an incident was ever in. The truth."""
 
     __tablename__ = "incident_event"
-    n: int | None = Field(default=None, primary_key=True, sa_type=_Number)  # type: ignore[call-overload]  # an instance with a variant is a type too
+    n: int | None = Field(default=None, primary_key=True, sa_type=_Number)
     fingerprint: str = Field(index=True, sa_type=Text)
     episode: int = Field(sa_type=BigInteger)
     event: str = Field(sa_type=Text)
@@ -85,7 +85,7 @@ class ActionRow(StateTable, table=True):
     """Append-only: what API, command line or terminal asked for."""
 
     __tablename__ = "action"
-    n: int | None = Field(default=None, primary_key=True, sa_type=_Number)  # type: ignore[call-overload]  # as above
+    n: int | None = Field(default=None, primary_key=True, sa_type=_Number)
     action_id: str = Field(unique=True, sa_type=Text)
     kind: str = Field(sa_type=Text)
     subject: str = Field(sa_type=Text)

@@ -6,6 +6,11 @@ from typing import Protocol
 
 from selfcheck.canary.model import Account, CanaryKey, LedgerRow, Receipt
 
+# How long after sending a row is still looked for. What we could not read stays open for a day,
+# so that an outage of the read side does not turn into canaries that are never judged.
+OPEN_S = 3600.0
+OPEN_UNKNOWN_S = 86400.0
+
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
@@ -35,9 +40,10 @@ class Ledger(Protocol):
         ...
 
     async def unsettled(self, route: str, limit: int) -> Sequence[LedgerRow]:
-        """Rows that a read may still change, oldest first: pending, unknown, lost, not yet closed.
+        """Rows that a read may still change, oldest first; closed ones are left out.
 
-        Rows sent more than 1 h ago that are not pending are closed and left out.
+        Pending ones always; unknown ones sent within OPEN_UNKNOWN_S; lost, rejected and
+        policy_drop ones sent within OPEN_S.
         """
         ...
 

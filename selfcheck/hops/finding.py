@@ -26,6 +26,7 @@ class Cause(StrEnum):
     INGEST = "the store's ingest"
     STORE = "the store refuses writes and reads"
     ACCESS = "access to the backend"
+    QUIET = "sends nothing any more"
     SELF = "Coalmine itself"
     NOT_KNOWN = "not known"
 

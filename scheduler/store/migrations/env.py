@@ -1,4 +1,5 @@
 """Alembic's environment, shared by the three stores; run by scheduler/store/migrate.py only."""
+# ruff: noqa: INP001  Alembic loads these scripts by path, they are no package
 
 from alembic import context
 from sqlalchemy import text

@@ -1,4 +1,5 @@
 """Schema 1 of `state`: rules, incidents, the outbox, and what people did."""
+# ruff: noqa: INP001  Alembic loads these scripts by path, they are no package
 
 import sqlalchemy as sa
 from alembic import op

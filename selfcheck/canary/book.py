@@ -1,0 +1,219 @@
+"""What a route knows of its canaries: the ledger's rows in memory, never ahead of the ledger.
+
+Everything here is derived from the ledger when a service starts, so a restart changes nothing.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Collection, Iterator, Sequence
+from itertools import islice, takewhile
+from typing import TypeVar
+
+from core.clock import Clock, Instant
+from core.errors import StoreBusyError, StoreError
+from core.verdict import freshness_limit_s
+from selfcheck.canary.accounting import ever_arrived, violation
+from selfcheck.canary.deadline import deadline_s, target_s
+from selfcheck.canary.judge import age_bounds_s, received
+from selfcheck.canary.judging import JudgingRules
+from selfcheck.canary.ledger import OPEN_S, Ledger
+from selfcheck.canary.model import Account, CanaryKey, LedgerRow, Outcome, Receipt
+from selfcheck.canary.route import RouteSpec
+from selfcheck.canary.window import Evidence, RouteVerdict, newest_verified, route_verdict
+
+T = TypeVar("T")
+_KEPT_ROWS = 1000
+_OPEN_ROWS = 10_000
+
+
+class RouteBook:
+    """The rows of one route and what follows from them."""
+
+    def __init__(
+        self, spec: RouteSpec, ledger: Ledger, clock: Clock, rules: JudgingRules, floor_s: float
+    ) -> None:
+        """`floor_s`: of the access path that is read first."""
+        self.account: Account | None = None
+        self.imbalance = ""
+        self.ever_seen = False
+        self.delays_s: deque[float] = deque(maxlen=max(_KEPT_ROWS, rules.many_sightings))
+        self._spec, self._ledger, self._clock, self._rules = spec, ledger, clock, rules
+        self._floor_s = floor_s
+        self._rows: dict[CanaryKey, LedgerRow] = {}
+        self._unwritten: dict[CanaryKey, LedgerRow] = {}
+        # One writer at a time: a receipt must not be overwritten by a judgement made without it.
+        self._writing = asyncio.Lock()
+
+    async def load(self) -> list[LedgerRow]:
+        """Read everything from the ledger; the open rows, oldest first. Raises StoreError."""
+        name, ledger = self._spec.name, self._ledger
+        open_rows = list(await self.durable(ledger.unsettled(name, _OPEN_ROWS)))
+        recent = list(await self.durable(ledger.recent(name, _KEPT_ROWS)))
+        delays = await self.durable(ledger.delays_s(name, self.delays_s.maxlen or _KEPT_ROWS))
+        self.account = await self.durable(ledger.account(name))
+        self.imbalance = violation(self.account)
+        self.delays_s.extend(reversed(delays))
+        known = {row.canary.key: row for row in (*open_rows, *recent)}
+        self._rows = {key: known[key] for key in sorted(known)}
+        self.ever_seen = self._was_seen(self.account, recent)
+        return open_rows
+
+    def _was_seen(self, account: Account, recent: Sequence[LedgerRow]) -> bool:
+        """Whether a canary was ever seen under the present parameters.
+
+        `lost` was only ever said after one had been seen. Totals of the past count as long as
+        no recent row was sent under other parameters.
+        """
+        mine = [row for row in recent if row.sent_under == self._spec.sent_under]
+        if [row for row in mine if row.seen is not None or row.outcome is Outcome.LOST]:
+            return True
+        return bool(mine) and len(mine) == len(recent) and ever_arrived(account)
+
+    async def durable(self, work: Awaitable[T]) -> T:
+        """The ledger's answer within the store deadline. Raises StoreBusyError after it."""
+        try:
+            async with asyncio.timeout(self._rules.store_deadline):
+                return await work
+        except TimeoutError as exc:
+            limit = self._rules.store_deadline
+            raise StoreBusyError(f"the ledger did not answer within {limit:g} s") from exc
+
+    def last_seq(self, epoch: int) -> int:
+        """Last sequence number of `epoch`, 0 when it has none."""
+        return max((key.seq for key in reversed(self._rows) if key.epoch == epoch), default=0)
+
+    def get(self, key: CanaryKey) -> LedgerRow:
+        """The present state of a row."""
+        return self._rows[key]
+
+    def add(self, row: LedgerRow) -> None:
+        """Keep a row that the ledger holds."""
+        self._rows[row.canary.key] = row
+
+    def newest(self) -> Iterator[LedgerRow]:
+        """Rows from the newest, at most as many as are kept."""
+        return islice(reversed(self._rows.values()), _KEPT_ROWS)
+
+    def pending(self) -> list[LedgerRow]:
+        """Rows without an outcome, oldest first."""
+        return [row for row in self._rows.values() if row.outcome is Outcome.PENDING]
+
+    def forget(self, held: Collection[CanaryKey]) -> None:
+        """Drop the oldest rows beyond those that are kept, save those that are `held`."""
+        surplus = len(self._rows) - _KEPT_ROWS
+        for key in list(islice(self._rows, max(0, surplus))):
+            if key not in held:
+                del self._rows[key]
+
+    async def receive(self, key: CanaryKey, receipt: Receipt, now: Instant) -> list[LedgerRow]:
+        """Keep a receipt; the row, when the receipt judged it.
+
+        When the ledger cannot take it now, `flush` writes it later: the canary has left, so a
+        run that was "not started" would be a lie.
+        """
+        async with self._writing:
+            was = self._rows[key]
+            row = received(was, receipt, now)
+            self._rows[key] = row
+            self._unwritten[key] = row
+            try:
+                await self._write(row)
+            except StoreError:
+                # Kept in _unwritten: `flush` tries again and raises.
+                return []
+            return [row] if row.outcome is not was.outcome else []
+
+    async def flush(self) -> list[LedgerRow]:
+        """Write what the ledger could not take before; rows so settled. Raises StoreError."""
+        done = []
+        for row in list(self._unwritten.values()):
+            async with self._writing:
+                await self._write(self._rows[row.canary.key])
+            done += [row] if row.outcome is not Outcome.PENDING else []
+        return done
+
+    async def _write(self, row: LedgerRow) -> None:
+        if row.receipt is not None:
+            await self.durable(self._ledger.receive(row.canary.key, row.receipt))
+        if row.outcome is not Outcome.PENDING:
+            await self.durable(self._ledger.settle([row]))
+        self._unwritten.pop(row.canary.key, None)
+
+    async def settle(self, changed: Sequence[tuple[LedgerRow, LedgerRow]]) -> list[LedgerRow]:
+        """Commit (before, after) pairs; those whose outcome changed. Raises StoreError.
+
+        A pair whose row has changed since is left for the next look.
+        """
+        async with self._writing:
+            fresh = [(b, a) for b, a in changed if a is not b and self._rows[b.canary.key] is b]
+            if not fresh:
+                return []
+            await self.durable(self._ledger.settle([after for _, after in fresh]))
+            for before, after in fresh:
+                self._rows[after.canary.key] = after
+                self._learn(before, after)
+        return [after for before, after in fresh if after.outcome is not before.outcome]
+
+    def _learn(self, before: LedgerRow, after: LedgerRow) -> None:
+        if before.seen is not None or after.seen is None:
+            return
+        if after.sent_under == self._spec.sent_under:
+            self.ever_seen = True
+        if after.delay_s is not None:
+            self.delays_s.append(after.delay_s)
+
+    async def audit(self) -> None:
+        """Check the accounting identity. Raises StoreError."""
+        self.account = await self.durable(self._ledger.account(self._spec.name))
+        self.imbalance = violation(self.account)
+
+    @property
+    def deadline_s(self) -> float:
+        """Deadline of a canary sent now."""
+        return deadline_s(self.delays_s, self._floor_s, self._rules)
+
+    @property
+    def target_s(self) -> float | None:
+        """Delay above which a canary is slow; None while nothing is known."""
+        return self._spec.target_s or target_s(self.delays_s, self._floor_s, self._rules)
+
+    def verified_age_s(self, now: Instant) -> float | None:
+        """Seconds since the newest verified canary was sent; None when there is none."""
+        row = newest_verified(list(self.newest()))
+        return age_bounds_s(row.sent, now)[1] if row else None
+
+    def evidence(self, now: Instant) -> Evidence:
+        """What the verdict of the route is made of at `now`."""
+        rows = list(self.newest())
+        recent = takewhile(lambda row: age_bounds_s(row.sent, now)[1] <= OPEN_S, rows)
+        limit = freshness_limit_s(self._spec.every_s, self.deadline_s, self._rules.confirm_after)
+        return Evidence(
+            rows=rows,
+            hour=list(recent),
+            verified_age_s=self.verified_age_s(now),
+            limit_s=limit,
+            ever_seen=self.ever_seen,
+            drop_declared=self._spec.expect_drop is not None,
+            imbalance=self.imbalance,
+            target_s=self.target_s,
+        )
+
+    def replay(self, now: Instant) -> RouteVerdict | None:
+        """The verdict that the rows led to, step by step: a failure outlives a restart."""
+        evidence, verdict = self.evidence(now), None
+        done = [row for row in reversed(evidence.rows) if row.outcome is not Outcome.PENDING]
+        tail = done[-10 * self._rules.window :]
+        for count in range(1, len(tail) + 1):
+            rows = tail[max(0, count - self._rules.window) : count][::-1]
+            step = Evidence(
+                rows=rows,
+                hour=(),
+                verified_age_s=0.0,
+                limit_s=evidence.limit_s,
+                ever_seen=evidence.ever_seen,
+                drop_declared=evidence.drop_declared,
+                imbalance="",
+                target_s=None,
+            )
+            verdict = route_verdict(step, self._rules, verdict)
+        return verdict

@@ -1,0 +1,65 @@
+"""How often a store may be asked: a token bucket per route, one backoff per backend."""
+
+import random
+
+from core.reason import Reason
+from selfcheck.canary.judging import JudgingRules
+
+
+class ReadBudget:
+    """Token bucket. An exhausted budget leaves canaries as they are; it never judges them."""
+
+    def __init__(self, rules: JudgingRules, now_s: float) -> None:
+        """Begins full. `now_s` here and below: seconds of the monotonic clock."""
+        self._per_s, self._burst = rules.reads_per_minute / 60, float(rules.read_burst)
+        self._tokens, self._at_s = self._burst, now_s
+
+    def take(self, now_s: float) -> bool:
+        """Use up one read, if there is one."""
+        self._fill(now_s)
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def wait_s(self, now_s: float) -> float:
+        """Seconds until the next read is allowed."""
+        self._fill(now_s)
+        return max(0.0, (1 - self._tokens) / self._per_s)
+
+    def _fill(self, now_s: float) -> None:
+        gained = max(0.0, now_s - self._at_s) * self._per_s
+        # A hair above: after exactly the announced wait there must be a whole token.
+        self._tokens, self._at_s = min(self._burst, self._tokens + gained + 1e-9), now_s
+
+
+class ReadBackoff:
+    """Waits between read errors, shared by all routes that read one backend."""
+
+    def __init__(self, rules: JudgingRules, rng: random.Random) -> None:
+        """`rng` gives the jitter."""
+        self._rules, self._rng = rules, rng
+        self._errors, self._until_s = 0, 0.0
+        self.reason = Reason.READBACK
+
+    def wait_s(self, now_s: float) -> float:
+        """Seconds until the backend may be asked again; 0 when it may be now."""
+        return max(0.0, self._until_s - now_s)
+
+    def failed(self, now_s: float, retry_after_s: float | None, reason: Reason) -> None:
+        """A read error. What the store asks for wins over our own doubling, up to its cap."""
+        self.reason = reason
+        if self.wait_s(now_s) > 0 and retry_after_s is None:
+            # Another route's read of the same moment: one outage doubles the wait once.
+            return
+        rules = self._rules
+        doubled = min(rules.backoff_max, rules.backoff_first * 2 ** min(self._errors, 30))
+        wait = doubled * (1 - rules.poll_jitter * self._rng.random())
+        if retry_after_s is not None:
+            wait = min(retry_after_s, rules.retry_after_max)
+        self._errors += 1
+        self._until_s = max(self._until_s, now_s + wait)
+
+    def succeeded(self) -> None:
+        """The backend answered: the next error begins at the first wait."""
+        self._errors, self._until_s = 0, 0.0

@@ -1,0 +1,48 @@
+"""A sighting held against what the canary's id determines. Pure."""
+
+from collections.abc import Iterator, Sequence
+
+from core.text import safe_text
+from selfcheck.canary.model import Canary, Sighting, Signal
+
+DIFF_BYTES = 4096
+_PART_CHARS = 512
+
+
+def same_record(canary: Canary, sighting: Sighting, precision_ns: int) -> bool:
+    """Whether the sighting is of this canary: its id, and its own stamp at the store's precision.
+
+    Stores round or cut, so a difference below one unit of precision is none.
+    """
+    apart = abs(sighting.stamp_ns - canary.stamp_ns)
+    return sighting.canary_id == canary.canary_id and apart < max(1, precision_ns)
+
+
+def difference(canary: Canary, sightings: Sequence[Sighting]) -> str:
+    """What was altered, at most 4 KiB; empty when nothing was. Added attributes do not count.
+
+    Parts that the access path does not show are not compared: a body or value of None, and
+    attributes when not one of the canary's own is among them.
+    """
+    text = "\n".join(change for one in sightings for change in _changes(canary, one))
+    return text.encode()[:DIFF_BYTES].decode(errors="ignore")
+
+
+def _changes(canary: Canary, sighting: Sighting) -> Iterator[str]:
+    if canary.signal is Signal.METRICS:
+        if sighting.value is not None and sighting.value != canary.value:
+            yield f"value: sent {canary.value:g}, stored {sighting.value:g}"
+    elif sighting.body is not None and sighting.body != canary.body:
+        yield f"body: sent {_shown(canary.body)}, stored {_shown(sighting.body)}"
+    if not canary.attributes.keys() & sighting.attributes.keys():
+        return
+    for name, sent in canary.attributes.items():
+        stored = sighting.attributes.get(name)
+        if stored is None:
+            yield f"attribute {name}: sent {_shown(sent)}, missing"
+        elif stored != sent:
+            yield f"attribute {name}: sent {_shown(sent)}, stored {_shown(stored)}"
+
+
+def _shown(text: str) -> str:
+    return repr(safe_text(text, _PART_CHARS))

@@ -1,0 +1,430 @@
+"""The life of a route: make, commit, send, read back, judge, report."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from core.clock import Clock, Instant, instant
+from core.reason import Reason
+from core.result import RunEnvelope
+from core.verdict import Verdict
+from probes.protocol import RunContext
+from selfcheck.backends.protocol import AccessPath, Backend, Dedupe, Question, Reading
+from selfcheck.canary.book import RouteBook
+from selfcheck.canary.budget import ReadBackoff, ReadBudget
+from selfcheck.canary.deadline import percentile
+from selfcheck.canary.judge import UNDECIDED, Bench, duplicated, judge, past_deadline, unread
+from selfcheck.canary.judging import JudgingRules
+from selfcheck.canary.ledger import Epoch, Ledger
+from selfcheck.canary.looks import Looks
+from selfcheck.canary.make import make_beat, make_canary
+from selfcheck.canary.model import (
+    Canary,
+    CanaryKey,
+    LedgerRow,
+    Outcome,
+    Signal,
+)
+from selfcheck.canary.paths import AccessPaths
+from selfcheck.canary.policy import sampled
+from selfcheck.canary.report import canary_envelope, route_envelope, unix_ns
+from selfcheck.canary.route import RouteSpec, RouteStatus
+from selfcheck.canary.window import RouteVerdict, is_loss, judged, route_verdict
+from selfcheck.injectors.protocol import Injector
+
+_READS_PER_STEP = 8
+_SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    """One read: these canaries by this path. sample: it only judges the path."""
+
+    path: AccessPath
+    keys: tuple[CanaryKey, ...]
+    sample: bool
+
+
+class RouteCycle:
+    """One route of canaries; `inject` is its fixed-rate check, `read` its self-paced step."""
+
+    def __init__(
+        self,
+        spec: RouteSpec,
+        injector: Injector,
+        backend: Backend,
+        ledger: Ledger,
+        clock: Clock,
+        rng: Random,
+        epoch: Epoch,
+        publish: Callable[[RunEnvelope], None],
+        judging: JudgingRules,
+        generation: int,
+        backoff: ReadBackoff,
+        intended: Callable[[LedgerRow], str] | None = None,
+    ) -> None:
+        """`backoff` is shared by all routes of `backend`.
+
+        intended: evidence (say, of a filter's own counter) that a missing canary was dropped on
+        purpose, "" when there is none.
+        Raises ValueError when the backend has no access path for the route's signal.
+        """
+        paths = backend.declaration.paths_for(spec.signal)
+        if not paths:
+            raise ValueError(f"route {spec.name}: the backend cannot be read for {spec.signal}")
+        self.spec = spec
+        self._injector, self._backend, self._ledger = injector, backend, ledger
+        self._clock, self._rng, self._epoch = clock, rng, epoch
+        self._publish, self._rules, self._generation = publish, judging, generation
+        self._backoff, self._intended = backoff, intended
+        self._primary, self._paths = paths[0], AccessPaths(paths, judging)
+        self._book = RouteBook(spec, ledger, clock, judging, self._primary.floor_s)
+        self._looks = Looks(judging, rng)
+        self._budget = ReadBudget(judging, clock.monotonic())
+        self._opening, self._loading, self._loaded = asyncio.Lock(), asyncio.Lock(), False
+        self._seq = 0
+        self._doubt: LedgerRow | None = None
+        self._last_stamp_ns = 0
+        self._injected_s: float | None = None
+        self._audited_s = 0.0
+        self._verdict: RouteVerdict | None = None
+        self._told: tuple[Verdict, Reason] | None = None
+
+    # Sending.
+
+    async def inject(self, context: RunContext) -> None:
+        """Send one canary; its row is durable first.
+
+        Raises StoreBusyError (nothing was sent) when the ledger is not durable in time; what an
+        injector raises leaves the row behind as "maybe sent".
+        """
+        await self.load()
+        row = await self._open()
+        limit = min(self._rules.injection_deadline, context.deadline_s)
+        receipt = await self._injector.send(row.canary, limit)
+        now = instant(self._clock)
+        self._looks.plan(row, now.boot_s + self._first_wait_s(), now.boot_id)
+        self._report(await self._book.receive(row.canary.key, receipt, now))
+
+    async def _open(self) -> LedgerRow:
+        """Commit the next row. One at a time, so that sequence numbers stay dense."""
+        async with self._opening:
+            await self._settle_doubt()
+            row = self._make(instant(self._clock))
+            self._doubt = row
+            await self._book.durable(self._ledger.open(row))
+            self._adopt(row)
+        return row
+
+    async def _settle_doubt(self) -> None:
+        """A row that was not durable in time may have become so since: then it was maybe sent."""
+        if self._doubt is None:
+            return
+        found = await self._book.durable(self._ledger.find(self._doubt.canary.canary_id))
+        if found is not None:
+            self._adopt(found)
+        self._doubt = None
+
+    def _adopt(self, row: LedgerRow) -> None:
+        self._doubt, self._seq = None, row.canary.key.seq
+        self._injected_s = self._clock.monotonic()
+        self._book.add(row)
+        # In case no receipt ever comes.
+        wait = self._rules.injection_deadline + self._first_wait_s()
+        self._looks.plan(row, self._injected_s + wait, self._clock.boot_id)
+
+    def _make(self, now: Instant) -> LedgerRow:
+        canary = self._canary(unix_ns(now.utc))
+        return LedgerRow(
+            canary=canary,
+            sent=now,
+            sent_under=self.spec.sent_under,
+            deadline_s=self._book.deadline_s,
+            receipt=None,
+            outcome=Outcome.PENDING,
+            reason=Reason.STARTING,
+            judged=None,
+            seen=None,
+            delay_s=None,
+            copies=None,
+            empty_read=None,
+            empty_path="",
+            diff="",
+            first_path="",
+        )
+
+    def _canary(self, now_ns: int) -> Canary:
+        spec = self.spec
+        stamp = self._stamp_ns(now_ns)
+        return make_canary(
+            self._epoch.instance,
+            spec.group,
+            CanaryKey(spec.name, self._epoch.number, self._seq + 1),
+            make_beat(now_ns, spec.every_s),
+            spec.signal,
+            stamp,
+            spec.service_name,
+            keep=spec.keep,
+        )
+
+    def _stamp_ns(self, now_ns: int) -> int:
+        """Samples of one series need a second each; a step of the wall clock is not hidden."""
+        if self.spec.signal is Signal.METRICS:
+            now_ns -= now_ns % _SECOND_NS
+            if 0 <= self._last_stamp_ns - now_ns < 5 * _SECOND_NS:
+                now_ns = self._last_stamp_ns + _SECOND_NS
+        self._last_stamp_ns = now_ns
+        return now_ns
+
+    def _first_wait_s(self) -> float:
+        delays = self._book.delays_s
+        usual = percentile(delays, 0.5) if delays else 0.0
+        return max(self._rules.first_read_after, usual, self._primary.floor_s)
+
+    # Reading back.
+
+    async def load(self) -> None:
+        """Derive everything from the ledger, once. Raises StoreError, then it is tried again."""
+        async with self._loading:
+            if self._loaded:
+                return
+            rows = await self._book.load()
+            now = instant(self._clock)
+            for row in rows:
+                self._looks.plan(row, now.boot_s, now.boot_id)
+            self._seq = self._book.last_seq(self._epoch.number)
+            self._verdict = self._book.replay(now)
+            self._loaded = True
+
+    async def read(self) -> float:
+        """Look for what is due, judge, report; seconds until the next call.
+
+        Raises StoreError when the ledger fails: nothing counts as judged that is not committed.
+        """
+        await self.load()
+        self._report(await self._book.flush())
+        await self._expire()
+        for errand in list(self._errands())[:_READS_PER_STEP]:
+            if self._blocked_s() > 0 or not self._budget.take(self._clock.monotonic()):
+                break
+            await self._run(errand)
+        await self._audit()
+        return self._next_s()
+
+    @property
+    def step_deadline_s(self) -> float:
+        """Longest that one `read` may take: every read and every commit up to its own limit."""
+        # An empty read at a deadline is followed by one by the other path at once.
+        reads = 2 * _READS_PER_STEP
+        return reads * (self._rules.read_timeout + self._rules.store_deadline)
+
+    async def _expire(self) -> None:
+        """While the store must not be asked, a passed deadline makes a canary unknown."""
+        if self._blocked_s() > 0:
+            now = instant(self._clock)
+            rows = self._book.pending()
+            await self._settle([(row, unread(row, self._backoff.reason, now)) for row in rows])
+
+    def _blocked_s(self) -> float:
+        return self._backoff.wait_s(self._clock.monotonic())
+
+    def _errands(self) -> Iterator[_Errand]:
+        """Reads that are due: confirming ones, first and further looks, access path samples."""
+        now = instant(self._clock)
+        due = [self._book.get(key) for key in self._looks.due(now.boot_s)]
+        if not due and not self._paths.samples:
+            return
+        lead = self._paths.lead()
+        confirming = [row for row in due if self._to_confirm(row, now)]
+        apart = {row.canary.key for row in confirming}
+        others = [row for row in due if row.canary.key not in apart]
+        if others and lead.batched:
+            # A read costs the same for one canary as for all that are on their way.
+            known = {row.canary.key for row in due}
+            for row in self._book.pending():
+                key = row.canary.key
+                if key not in known and self._looks.may_join(key, now.boot_s):
+                    others.append(row)
+        yield from self._confirmations([r for r in confirming if r.outcome is Outcome.PENDING])
+        yield from self._batches(lead, others)
+        yield from self._confirmations([r for r in confirming if r.outcome is Outcome.UNKNOWN])
+        for sample in [one for one in self._paths.samples if one.at_s <= now.boot_s]:
+            yield _Errand(sample.path, (sample.key,), sample=True)
+
+    def _to_confirm(self, row: LedgerRow, now: Instant) -> bool:
+        other = self._paths.other(row.empty_path)
+        if other is None or row.outcome not in UNDECIDED or row.empty_read is None:
+            return False
+        # A path that cannot be read must not keep the other one from being asked.
+        failed = self._paths.last_failed(row.canary.key) == other.name
+        return past_deadline(row, now) and not failed
+
+    def _confirmations(self, rows: Sequence[LedgerRow]) -> Iterator[_Errand]:
+        for path in self._paths.all:
+            yield from self._batches(
+                path, [r for r in rows if self._paths.other(r.empty_path) is path]
+            )
+
+    def _batches(self, path: AccessPath, rows: Sequence[LedgerRow]) -> Iterator[_Errand]:
+        keys = sorted(row.canary.key for row in rows)
+        limit = min(self._rules.batch_rows, self._backend.declaration.row_limit)
+        size = max(1, limit) if path.batched else 1
+        for start in range(0, len(keys), size):
+            yield _Errand(path, tuple(keys[start : start + size]), sample=False)
+
+    async def _run(self, errand: _Errand) -> None:
+        rows = [self._book.get(key) for key in errand.keys]
+        reading = await self._ask(errand.path, rows)
+        if errand.sample:
+            self._paths.sampled(errand.path, rows[0], reading, instant(self._clock))
+            return
+        await self._judge(errand.path, rows, reading)
+        absent = [
+            row
+            for row in map(self._book.get, errand.keys)
+            if reading.complete and row.empty_read == reading.asked
+        ]
+        other = self._paths.other(errand.path.name)
+        if absent and other:
+            # Seen by the other path at the deadline, a canary is in time: ask before it is late.
+            for extra in self._batches(other, absent):
+                if self._budget.take(self._clock.monotonic()):
+                    again = [self._book.get(key) for key in extra.keys]
+                    await self._judge(extra.path, again, await self._ask(extra.path, again))
+
+    async def _ask(self, path: AccessPath, rows: Sequence[LedgerRow]) -> Reading:
+        canaries = tuple(row.canary for row in rows)
+        stamps = [canary.stamp_ns for canary in canaries]
+        question = Question(self.spec.signal, self.spec.name, canaries, min(stamps), max(stamps))
+        reading = await self._backend.read(question, path, self._rules.read_timeout)
+        now_s = self._clock.monotonic()
+        if reading.complete:
+            self._backoff.succeeded()
+        else:
+            self._backoff.failed(now_s, reading.retry_after_s, reading.reason)
+        return reading
+
+    async def _judge(self, path: AccessPath, rows: Sequence[LedgerRow], reading: Reading) -> None:
+        now = instant(self._clock)
+        # A receipt may have come while the read was under way.
+        rows = [self._book.get(row.canary.key) for row in rows]
+        after: list[LedgerRow] = []
+        for row in rows:
+            after.append(judge(row, reading, path, now, self._bench(row, after)))
+            self._paths.note(row.canary.key, path, reading)
+        await self._settle(list(zip(rows, after, strict=True)))
+        current = [self._book.get(row.canary.key) for row in rows]
+        self._looks.again(current, now)
+        for before, row in zip(rows, current, strict=True):
+            self._paths.judged(before, row, path, now)
+
+    def _bench(self, row: LedgerRow, just_judged: Sequence[LedgerRow]) -> Bench:
+        other = self._paths.other(self._primary.name)
+        return Bench(
+            rules=self._rules,
+            precision_ns=self._backend.declaration.precision_ns,
+            confirm_path=other.name if other else None,
+            ever_seen=self._book.ever_seen,
+            sent_under=self.spec.sent_under,
+            intended=self._intent(row, just_judged),
+        )
+
+    def _intent(self, row: LedgerRow, just_judged: Sequence[LedgerRow]) -> str:
+        if row.empty_read is None or row.outcome not in UNDECIDED:
+            return ""
+        evidence = self._intended(row) if self._intended else ""
+        expected = self.spec.expect_drop
+        if evidence or expected is None or expected.ratio is None:
+            return evidence
+        known = {one.canary.key: one for one in self._book.newest()}
+        known |= {one.canary.key: one for one in just_judged}
+        return sampled(row, list(known.values()), expected.ratio)
+
+    async def _settle(self, changes: Sequence[tuple[LedgerRow, LedgerRow]]) -> None:
+        self._report(await self._book.settle(changes))
+
+    async def _audit(self) -> None:
+        """The identity is checked once an interval; the verdict ages with every step."""
+        now_s = self._clock.monotonic()
+        if now_s - self._audited_s >= self.spec.every_s:
+            await self._book.audit()
+            self._audited_s = now_s
+            held = {*self._looks.keys(), *(one.key for one in self._paths.samples)}
+            self._book.forget(held)
+            self._paths.forget(held)
+        self._report([])
+
+    def _next_s(self) -> float:
+        now = self._clock.monotonic()
+        # A canary injected while this sleeps wants its first look in time.
+        ahead = self._injected_s + self.spec.every_s if self._injected_s is not None else now
+        coming = max(ahead + self._first_wait_s() - now, self._rules.first_read_after)
+        moments = [one.at_s for one in self._paths.samples]
+        if (look := self._looks.next_s()) is not None:
+            moments.append(look)
+        if not moments:
+            return min(coming, self.spec.every_s)
+        wait = max(0.0, min(moments) - now)
+        if wait <= 0:
+            # Deadlines go on passing while the store must not be asked.
+            held = max(self._blocked_s(), self._budget.wait_s(now))
+            wait = min(held, self._rules.poll_first)
+        return min(wait, coming, self.spec.every_s)
+
+    # Telling.
+
+    async def audit(self) -> None:
+        """Check the accounting identity now. Raises StoreError."""
+        await self._book.audit()
+
+    def rows(self) -> tuple[LedgerRow, ...]:
+        """The canaries of the present epoch that are kept, in sending order."""
+        mine = [r for r in self._book.newest() if r.canary.key.epoch == self._epoch.number]
+        return tuple(reversed(mine))
+
+    def _report(self, changed: Sequence[LedgerRow]) -> None:
+        """One envelope for each newly judged canary, and one when the verdict changed by itself."""
+        now = instant(self._clock)
+        verdict = route_verdict(self._book.evidence(now), self._rules, self._verdict)
+        self._verdict = verdict
+        if not changed and self._told == (verdict.verdict, verdict.reason):
+            return
+        status = self.status()
+        for row in changed:
+            self._publish(canary_envelope(row, status, self._epoch.number, self._generation, now))
+        if not changed:
+            self._publish(route_envelope(status, self._epoch.number, self._generation, now))
+        self._told = (verdict.verdict, verdict.reason)
+
+    def status(self) -> RouteStatus:
+        """The route at this moment."""
+        now = instant(self._clock)
+        book = self._book
+        told = self._verdict or RouteVerdict(Verdict.BLIND, Reason.STARTING, "not read yet")
+        rows = tuple(judged(list(book.newest()))[: self._rules.window])
+        return RouteStatus(
+            spec=self.spec,
+            verdict=told.verdict,
+            reason=told.reason,
+            detail=told.detail,
+            account=book.account,
+            rows=rows,
+            losses=sum(is_loss(row) for row in rows),
+            pending=len(book.pending()),
+            delay_p50_s=percentile(book.delays_s, 0.5) if book.delays_s else None,
+            delay_p99_s=percentile(book.delays_s, 0.99) if book.delays_s else None,
+            deadline_s=book.deadline_s,
+            paths=self._paths.statuses(),
+            duplicates=self._duplicates(),
+            newest_verified_age_s=book.verified_age_s(now),
+            ever_seen=book.ever_seen,
+        )
+
+    def _duplicates(self) -> str:
+        """What can be said of duplicates; a store that collapses them can never say "none"."""
+        if [row for row in self._book.newest() if duplicated(row, 1)]:
+            return "seen"
+        keeps = self._backend.declaration.dedupe is Dedupe.KEEPS
+        counted = [row for row in self._book.newest() if row.copies is not None]
+        return "none" if keeps and counted else "not_observable"

@@ -1,0 +1,40 @@
+"""How long a canary may take: learned from the visibility delays of its own route."""
+
+import math
+from collections.abc import Sequence
+
+from selfcheck.canary.judging import JudgingRules
+
+
+def deadline_s(delays_s: Sequence[float], path_floor_s: float, rules: JudgingRules) -> float:
+    """Seconds after sending before a canary of this route may be called lost.
+
+    delays_s: visibility delays of one route, any order, late ones included, lost ones left out.
+    path_floor_s: the delay that a healthy store imposes; no deadline lies below it.
+    Cold (few sightings): path floor + margin, at least the cold deadline. Then twice the largest
+    delay + margin. From many sightings on: the 99.9th percentile + margin.
+    Rule: docs/design.md, "How a canary lives".
+    """
+    if len(delays_s) < rules.few_sightings:
+        learned = max(path_floor_s + rules.deadline_margin, rules.deadline_cold)
+    elif len(delays_s) < rules.many_sightings:
+        learned = 2 * max(delays_s) + rules.deadline_margin
+    else:
+        learned = percentile(delays_s, 0.999) + rules.deadline_margin
+    floor = max(rules.deadline_floor, path_floor_s)
+    return max(floor, min(learned, rules.deadline_ceiling))
+
+
+def target_s(delays_s: Sequence[float], path_floor_s: float, rules: JudgingRules) -> float | None:
+    """Delay above which a canary counts as slow: 2 x p99; None while too little is learned."""
+    if len(delays_s) < rules.few_sightings:
+        return None
+    return max(2 * percentile(delays_s, 0.99), path_floor_s + rules.target_margin)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Nearest-rank percentile: always one of `values`. Raises ValueError when there are none."""
+    if not values:
+        raise ValueError("no percentile of nothing")
+    rank = math.ceil(share * len(values))
+    return sorted(values)[max(0, rank - 1)]

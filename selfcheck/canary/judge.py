@@ -1,0 +1,207 @@
+"""What became of a canary. Pure: a row and what was learned of it make the next row.
+
+`lost` needs a complete read that began after the deadline and does not contain the canary, and a
+confirming one. Whatever could not be read is `unknown`. Source: docs/design.md, "Outcomes".
+"""
+
+from dataclasses import dataclass, replace
+
+from core.clock import Instant
+from core.reason import Reason
+from selfcheck.backends.protocol import AccessPath, Reading
+from selfcheck.canary.compare import difference, same_record
+from selfcheck.canary.judging import JudgingRules
+from selfcheck.canary.model import LedgerRow, Outcome, Receipt, Sent, Sighting
+
+ALLOWED: dict[Outcome, frozenset[Outcome]] = {
+    Outcome.PENDING: frozenset(Outcome),
+    Outcome.UNKNOWN: frozenset(Outcome) - {Outcome.PENDING},
+    Outcome.LOST: frozenset({Outcome.LATE, Outcome.ALTERED}),
+    Outcome.POLICY_DROP: frozenset({Outcome.LATE, Outcome.ALTERED}),
+    Outcome.REJECTED: frozenset({Outcome.LATE, Outcome.OK}),
+    Outcome.OK: frozenset(),
+    Outcome.LATE: frozenset(),
+    Outcome.ALTERED: frozenset(),
+}
+UNDECIDED = frozenset({Outcome.PENDING, Outcome.UNKNOWN})
+# Why a read failed, where that says more than "the store did not answer".
+_TOLD = frozenset(
+    {
+        Reason.AUTH,
+        Reason.BACKEND_PROTOCOL,
+        Reason.EGRESS,
+        Reason.RESOLVER,
+        Reason.DESCRIPTORS,
+        Reason.INTERNAL,
+        Reason.LAG,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a judgement stands on, besides the row and the reading.
+
+    precision_ns: of the store's stamps. confirm_path: name of the access path that has to confirm
+    an absence, None where the store has only one.
+    ever_seen: whether this route ever saw one of its canaries; without that, absence may as well
+    be a wrong tenant, selector or path. sent_under: the parameters that are read under now.
+    intended: evidence of an intended drop, "" when there is none.
+    """
+
+    rules: JudgingRules
+    precision_ns: int
+    confirm_path: str | None
+    ever_seen: bool
+    sent_under: str
+    intended: str = ""
+
+
+def age_bounds_s(then: Instant, now: Instant) -> tuple[float, float]:
+    """Least and greatest age in seconds: equal within one boot.
+
+    What was recorded in an earlier boot is at least as old as the present boot, whatever the
+    wall clock says; the greater bound is the wall clock's, unproven.
+    """
+    if then.boot_id == now.boot_id:
+        return now.boot_s - then.boot_s, now.boot_s - then.boot_s
+    return now.boot_s, max(now.boot_s, (now.utc - then.utc).total_seconds())
+
+
+def past_deadline(row: LedgerRow, at: Instant) -> bool:
+    """Whether the deadline has provably passed at `at`; an unproven clock only widens it."""
+    return age_bounds_s(row.sent, at)[0] >= row.deadline_s
+
+
+def duplicated(row: LedgerRow, tries: int) -> bool:
+    """Whether the store holds more copies than were sent. `tries`: when no receipt says."""
+    sent = row.receipt.tries if row.receipt else tries
+    return row.copies is not None and row.copies > max(1, sent)
+
+
+def received(row: LedgerRow, receipt: Receipt, now: Instant) -> LedgerRow:
+    """The row with its receipt; a refusal is the only receipt that judges.
+
+    A canary that was seen before its refusal was heard stays what it is.
+    """
+    row = replace(row, receipt=receipt)
+    if receipt.sent is not Sent.REJECTED or row.outcome is not Outcome.PENDING:
+        return row
+    reason = Reason.INJECT if receipt.reason is Reason.OK else receipt.reason
+    return replace(row, outcome=Outcome.REJECTED, reason=reason, judged=now)
+
+
+def unread(row: LedgerRow, reason: Reason, now: Instant) -> LedgerRow:
+    """The row after a read that failed or could not be tried: at worst `unknown`."""
+    if row.outcome is Outcome.PENDING and past_deadline(row, now):
+        told = reason if reason in _TOLD else Reason.READBACK
+        return replace(row, outcome=Outcome.UNKNOWN, reason=told, judged=now)
+    return row
+
+
+def judge(
+    row: LedgerRow, reading: Reading, path: AccessPath, now: Instant, bench: Bench
+) -> LedgerRow:
+    """The row after `reading`, which asked `path` for it and was finished at `now`."""
+    if not reading.complete:
+        return unread(_throttled(row, reading, bench.rules), reading.reason, now)
+    found = [s for s in reading.sightings if same_record(row.canary, s, bench.precision_ns)]
+    if found:
+        return _seen(row, found, reading, path, now, bench.rules)
+    return _absent(row, reading, path, now, bench)
+
+
+def _throttled(row: LedgerRow, reading: Reading, rules: JudgingRules) -> LedgerRow:
+    """The wait that a store asks for is not the canary's delay: the deadline moves with it."""
+    if row.outcome is not Outcome.PENDING or not reading.retry_after_s:
+        return row
+    wait = min(reading.retry_after_s, rules.retry_after_max)
+    ceiling = max(row.deadline_s, rules.deadline_ceiling)
+    return replace(row, deadline_s=min(row.deadline_s + wait, ceiling))
+
+
+def _seen(
+    row: LedgerRow,
+    found: list[Sighting],
+    reading: Reading,
+    path: AccessPath,
+    now: Instant,
+    rules: JudgingRules,
+) -> LedgerRow:
+    row = replace(row, copies=_copies(row, found))
+    if not ALLOWED[row.outcome]:
+        return row
+    diff = difference(row.canary, found)
+    on_time = age_bounds_s(row.sent, reading.asked)[1] <= row.deadline_s + rules.deadline_slack
+    outcome, reason = _outcome_seen(row.outcome, altered=bool(diff), on_time=on_time)
+    least, most = age_bounds_s(row.sent, now)
+    # After an outage of our own reading, or on a path that was not asked before, nobody knows
+    # when it became visible: to learn a delay from that would stretch every later deadline.
+    polled = row.empty_read is not None and row.empty_path == path.name
+    bounded = least == most and (polled or (on_time and row.empty_read is None))
+    return replace(
+        row,
+        outcome=outcome,
+        reason=reason,
+        judged=now,
+        seen=now,
+        delay_s=least if bounded else None,
+        diff=diff,
+        first_path=path.name,
+        hop_stamps=found[0].hop_stamps,
+    )
+
+
+def _outcome_seen(was: Outcome, *, altered: bool, on_time: bool) -> tuple[Outcome, Reason]:
+    if altered and was is not Outcome.REJECTED:
+        return Outcome.ALTERED, Reason.ALTERED
+    if altered:
+        # A refused canary can only turn into late or ok; altered content is never ok.
+        return Outcome.LATE, Reason.ALTERED
+    if on_time and was in {*UNDECIDED, Outcome.REJECTED}:
+        return Outcome.OK, Reason.OK
+    return Outcome.LATE, Reason.LATE
+
+
+def _copies(row: LedgerRow, found: list[Sighting]) -> int | None:
+    counts = [one.copies for one in found if one.copies is not None]
+    if not counts:
+        return row.copies
+    return max(len(found), row.copies or 0, *counts)
+
+
+def _absent(
+    row: LedgerRow, reading: Reading, path: AccessPath, now: Instant, bench: Bench
+) -> LedgerRow:
+    if row.outcome not in UNDECIDED or not past_deadline(row, reading.asked):
+        return row
+    if row.sent_under != bench.sent_under:
+        # Sent under other parameters: not to be found under these proves nothing.
+        return _undecided(row, Reason.RECONFIGURED, now)
+    if row.receipt is None or row.receipt.sent is Sent.MAYBE:
+        return _undecided(row, Reason.MAYBE_SENT, now)
+    if row.empty_read is None:
+        return replace(row, empty_read=reading.asked, empty_path=path.name)
+    if not _confirms(row, row.empty_read, reading, path, bench):
+        return row
+    if bench.intended:
+        return replace(
+            row, outcome=Outcome.POLICY_DROP, reason=Reason.POLICY, judged=now, diff=bench.intended
+        )
+    if not bench.ever_seen:
+        return _undecided(row, Reason.STARTING, now)
+    return replace(row, outcome=Outcome.LOST, reason=Reason.SILENT_LOSS, judged=now)
+
+
+def _undecided(row: LedgerRow, reason: Reason, now: Instant) -> LedgerRow:
+    if row.outcome is Outcome.UNKNOWN and row.reason is reason:
+        return row
+    return replace(row, outcome=Outcome.UNKNOWN, reason=reason, judged=now)
+
+
+def _confirms(
+    row: LedgerRow, empty: Instant, reading: Reading, path: AccessPath, bench: Bench
+) -> bool:
+    waited_s = age_bounds_s(empty, reading.asked)[0]
+    other = bench.confirm_path is None or path.name != row.empty_path
+    return waited_s >= bench.rules.confirm_after and other

@@ -1,0 +1,92 @@
+"""Canaries are made here: every part of one is a function of its id, so nothing need be kept.
+
+No part of a trace id is structured: probabilistic samplers read its bits.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+from selfcheck.canary.model import Canary, CanaryKey, Signal
+
+BODY_BYTES = 100
+KEEP = "canary.keep"
+_SECOND_NS = 1_000_000_000
+
+
+def make_canary(
+    instance: str,
+    group: str,
+    key: CanaryKey,
+    beat: int,
+    signal: Signal,
+    stamp_ns: int,
+    service_name: str,
+    *,
+    keep: bool = True,
+) -> Canary:
+    """The canary of `key`.
+
+    stamp_ns: Unix nanoseconds; for metrics cut to whole seconds, the only precision that every
+    time series store keeps.
+    keep: whether samplers are asked to spare it; not so on routes that declare a sampling ratio.
+    """
+    canary_id = make_id(instance, key)
+    metric = signal is Signal.METRICS
+    return Canary(
+        key=key,
+        signal=signal,
+        beat=beat,
+        stamp_ns=stamp_ns - stamp_ns % _SECOND_NS if metric else stamp_ns,
+        canary_id=canary_id,
+        trace_id=trace_id(instance, key.epoch, group, beat),
+        span_id=_digest("span", 8, canary_id),
+        service_name=service_name,
+        service_instance=f"coalmine-{instance}",
+        body=make_body(canary_id),
+        value=float(key.seq),
+        attributes=_attributes(instance, key, canary_id, service_name, metric=metric, keep=keep),
+    )
+
+
+def make_id(instance: str, key: CanaryKey) -> str:
+    """Id as text. It ends in a hash, so that no id is the beginning of another."""
+    tail = _digest("id", 8, instance, key.route, key.epoch, key.seq).hex()
+    return f"cm-{instance}-{key.epoch}-{key.seq}-{tail}"
+
+
+def make_body(canary_id: str) -> str:
+    """At least 100 bytes of ASCII with the id inside, determined by the id."""
+    head = f"coalmine canary {canary_id} "
+    filler = _digest("body", 64, canary_id).hex()
+    return head + filler[: max(8, BODY_BYTES - len(head))]
+
+
+def trace_id(instance: str, epoch: int, group: str, beat: int) -> bytes:
+    """The 16 bytes that the log, the exemplar and the trace of one beat share."""
+    return _digest("trace", 16, instance, epoch, group, beat)
+
+
+def make_beat(stamp_ns: int, every_s: float) -> int:
+    """Number of the interval that holds `stamp_ns`: routes of one group and pace share it."""
+    return stamp_ns // round(every_s * _SECOND_NS)
+
+
+def _attributes(
+    instance: str, key: CanaryKey, canary_id: str, service: str, *, metric: bool, keep: bool
+) -> Mapping[str, str]:
+    if metric:
+        # A constant series: whatever changes per canary would be a new series each time.
+        return {
+            "service.name": service,
+            "coalmine.instance": instance,
+            "coalmine.route": key.route,
+        }
+    kept = {KEEP: "true"} if keep else {}
+    seq = str(key.seq)
+    return {"canary.id": canary_id, **kept, "coalmine.route": key.route, "coalmine.seq": seq}
+
+
+def _digest(purpose: str, size: int, *parts: object) -> bytes:
+    # Length-prefixed, so that ("a", "bc") and ("ab", "c") differ.
+    text = "".join(f"{len(str(part))}:{part}" for part in parts)
+    return hashlib.blake2b(text.encode(), digest_size=size, person=purpose.encode()).digest()

@@ -1,0 +1,201 @@
+"""The verdict of a route, from its newest judged canaries. Pure; the first rule that holds wins.
+
+Source: docs/design.md, "Verdict of a route". Evidence of loss comes before `blind`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.reason import Reason
+from core.verdict import Verdict
+from selfcheck.canary.judge import duplicated
+from selfcheck.canary.judging import JudgingRules
+from selfcheck.canary.model import LOSSES, VERIFIED, LedgerRow, Outcome, Sent
+
+HINT = "never seen one: tenant, selector or path?"
+# Reasons of `unknown` that are not the read side's.
+_NOT_THE_READING = frozenset({Reason.STARTING, Reason.MAYBE_SENT, Reason.RECONFIGURED})
+
+
+@dataclass(frozen=True, slots=True)
+class RouteVerdict:
+    """Verdict of a route with its reason; `detail` is one sentence for people."""
+
+    verdict: Verdict
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the verdict is made of.
+
+    rows: the route's rows of the last hour or more, newest first, pending ones included.
+    hour: those of them that were sent within the last hour.
+    verified_age_s: since the newest verified canary was sent; None when there is none.
+    limit_s: the age from which that is too old. drop_declared: the route expects drops.
+    imbalance: a violated accounting identity in words. target_s: delay target, None = none yet.
+    """
+
+    rows: Sequence[LedgerRow]
+    hour: Sequence[LedgerRow]
+    verified_age_s: float | None
+    limit_s: float
+    ever_seen: bool
+    drop_declared: bool
+    imbalance: str
+    target_s: float | None
+
+
+def route_verdict(
+    evidence: Evidence, rules: JudgingRules, previous: RouteVerdict | None
+) -> RouteVerdict:
+    """Verdict of a route. `previous`: the verdict before, for a failure that has not cleared."""
+    newest = judged(evidence.rows)[: rules.window]
+    for rule in (_fail, _held):
+        if found := rule(newest, evidence, rules, previous):
+            return found
+    blind = _blind(newest, evidence)
+    return blind or _degraded(newest, evidence, rules) or _ok(newest)
+
+
+def judged(rows: Sequence[LedgerRow]) -> list[LedgerRow]:
+    """The rows that have an outcome, in their order."""
+    return [row for row in rows if row.outcome is not Outcome.PENDING]
+
+
+def silent(row: LedgerRow) -> bool:
+    """Whether the endpoint took this canary, never answered, and it was not seen either."""
+    receipt = row.receipt
+    quiet = receipt is not None and receipt.sent is Sent.MAYBE and receipt.silent
+    return quiet and row.outcome is Outcome.UNKNOWN
+
+
+def is_loss(row: LedgerRow) -> bool:
+    """Whether the row counts as a failure of its route."""
+    return row.outcome in LOSSES or silent(row)
+
+
+def _fail(
+    newest: Sequence[LedgerRow],
+    evidence: Evidence,
+    rules: JudgingRules,
+    _previous: RouteVerdict | None,
+) -> RouteVerdict | None:
+    losses = [row for row in newest if is_loss(row)]
+    if len(losses) >= rules.losses_to_fail:
+        return RouteVerdict(Verdict.FAIL, _kind(losses), _told(losses, len(newest)))
+    dropped = [row for row in newest if row.outcome is Outcome.POLICY_DROP]
+    if len(dropped) >= rules.losses_to_fail and not evidence.drop_declared:
+        text = f"{len(dropped)} of the last {len(newest)} dropped on purpose: {dropped[0].diff}"
+        hint = "; declare it with expect_drop if it is meant"
+        return RouteVerdict(Verdict.FAIL, Reason.POLICY, text + hint)
+    return None
+
+
+def _kind(losses: Sequence[LedgerRow]) -> Reason:
+    """The commonest kind of loss; of equals the newest."""
+    kinds = [_loss_reason(row) for row in losses]
+    return max(kinds, key=kinds.count)
+
+
+def _loss_reason(row: LedgerRow) -> Reason:
+    if row.outcome is Outcome.LOST:
+        return Reason.SILENT_LOSS
+    return Reason.ALTERED if row.outcome is Outcome.ALTERED else Reason.INJECT
+
+
+def _told(losses: Sequence[LedgerRow], of: int) -> str:
+    parts = []
+    for word, rows in (
+        ("lost", [r for r in losses if r.outcome is Outcome.LOST]),
+        ("altered", [r for r in losses if r.outcome is Outcome.ALTERED]),
+        ("rejected", [r for r in losses if r.outcome is Outcome.REJECTED]),
+        ("taken without an answer", [r for r in losses if silent(r)]),
+    ):
+        parts += [f"{len(rows)} {word}"] if rows else []
+    text = f"{', '.join(parts)} of the last {of}"
+    receipt = losses[0].receipt
+    why = receipt.detail if _loss_reason(losses[0]) is Reason.INJECT and receipt else ""
+    return f"{text}: {why}" if why else text
+
+
+def _held(
+    newest: Sequence[LedgerRow],
+    evidence: Evidence,
+    rules: JudgingRules,
+    previous: RouteVerdict | None,
+) -> RouteVerdict | None:
+    if previous is None or previous.verdict is not Verdict.FAIL:
+        return None
+    last = newest[: rules.oks_to_clear]
+    if len(last) >= rules.oks_to_clear and not [r for r in last if r.outcome is not Outcome.OK]:
+        return None
+    losses = sum(is_loss(row) for row in newest)
+    if not losses and _too_old(evidence):
+        return None
+    note = f"{losses} of the last {len(newest)} lost, not {rules.oks_to_clear} ok in a row yet"
+    return RouteVerdict(Verdict.FAIL, previous.reason, note)
+
+
+def _too_old(evidence: Evidence) -> bool:
+    return evidence.verified_age_s is None or evidence.verified_age_s > evidence.limit_s
+
+
+def _blind(newest: Sequence[LedgerRow], evidence: Evidence) -> RouteVerdict | None:
+    if evidence.imbalance:
+        return RouteVerdict(Verdict.BLIND, Reason.ACCOUNTING, evidence.imbalance)
+    reason = newest[0].reason if newest and newest[0].outcome is Outcome.UNKNOWN else None
+    if not newest:
+        return RouteVerdict(Verdict.BLIND, Reason.STARTING, "no canary judged yet")
+    if not evidence.ever_seen:
+        if reason is not None and reason not in _NOT_THE_READING:
+            return RouteVerdict(Verdict.BLIND, reason, f"cannot read back: {reason}")
+        return RouteVerdict(Verdict.BLIND, Reason.STARTING, HINT)
+    if not _too_old(evidence):
+        return None
+    age = evidence.verified_age_s
+    since = "none verified yet" if age is None else f"newest verified canary is {age:.0f} s old"
+    detail = f"{since}, limit {evidence.limit_s:.0f} s"
+    return RouteVerdict(Verdict.BLIND, reason or Reason.STALE, detail)
+
+
+def _degraded(
+    newest: Sequence[LedgerRow], evidence: Evidence, rules: JudgingRules
+) -> RouteVerdict | None:
+    of = len(newest)
+    if late := sum(row.outcome is Outcome.LATE for row in newest):
+        return RouteVerdict(Verdict.DEGRADED, Reason.LATE, f"{late} of the last {of} late")
+    if doubled := sum(duplicated(row, 1) for row in newest):
+        text = f"{doubled} of the last {of} stored more often than sent"
+        return RouteVerdict(Verdict.DEGRADED, Reason.DUPLICATED, text)
+    hour = judged(evidence.hour)
+    lost = sum(row.outcome is Outcome.LOST for row in hour)
+    if lost >= rules.hour_losses and lost >= rules.hour_share * len(hour):
+        text = f"{lost} of {len(hour)} lost within the hour"
+        return RouteVerdict(Verdict.DEGRADED, Reason.SILENT_LOSS, text)
+    return _slow(newest, evidence, rules)
+
+
+def _slow(
+    newest: Sequence[LedgerRow], evidence: Evidence, rules: JudgingRules
+) -> RouteVerdict | None:
+    """Slow canaries, when they are as many as would be a failure if they were lost."""
+    target = evidence.target_s
+    if target is None:
+        return None
+    slow = sum(row.delay_s is not None and row.delay_s > target for row in newest)
+    if slow < rules.losses_to_fail:
+        return None
+    text = f"{slow} of the last {len(newest)} took more than {target:.1f} s"
+    return RouteVerdict(Verdict.DEGRADED, Reason.SLOW, text)
+
+
+def _ok(newest: Sequence[LedgerRow]) -> RouteVerdict:
+    good = sum(row.outcome is Outcome.OK for row in newest)
+    return RouteVerdict(Verdict.OK, Reason.OK, f"{good} of the last {len(newest)} ok")
+
+
+def newest_verified(rows: Sequence[LedgerRow]) -> LedgerRow | None:
+    """The newest row that a complete read has judged; `rows` newest first."""
+    return next((row for row in rows if row.outcome in VERIFIED), None)

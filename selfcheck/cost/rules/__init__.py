@@ -1,0 +1,1 @@
+"""Billing rules: how a measured quantity becomes a billable one; one file a kind."""

@@ -1,0 +1,178 @@
+"""An in-memory store with an injector and a backend; faults are arguments that may be changed."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from core.clock import Clock, instant
+from core.kinds import Parts
+from core.options import Options
+from core.reason import Reason
+from selfcheck.backends.protocol import (
+    AccessPath,
+    Backend,
+    Declaration,
+    Dedupe,
+    Question,
+    Reading,
+    WriteRule,
+)
+from selfcheck.canary.model import Canary, Receipt, Sent, Sighting, Signal
+from selfcheck.injectors.protocol import Injector
+
+SIGNALS = frozenset(Signal)
+BY_ID = AccessPath("by_id", 0.0, True, SIGNALS)
+SEARCH = AccessPath("search", 0.0, True, SIGNALS)
+
+
+def never(_canary: Canary) -> bool:
+    return False
+
+
+@dataclass
+class Faults:
+    """What goes wrong. drop, alter: for which canaries. hidden: paths that show nothing."""
+
+    drop: Callable[[Canary], bool] = never
+    alter: Callable[[Canary], bool] = never
+    delay_s: float = 0.2
+    copies: int = 1
+    tries: int = 1
+    reject: Reason | None = None
+    maybe: bool = False
+    silent: bool = False
+    lost_answer: bool = False
+    hang: Callable[[Canary], bool] = never
+    read_error: Reason | None = None
+    broken_paths: set[str] = field(default_factory=set)
+    hidden: set[str] = field(default_factory=set)
+    retry_after_s: float | None = None
+    truncated: bool = False
+
+
+@dataclass(frozen=True)
+class Stored:
+    canary: Canary
+    visible_s: float
+
+
+class FakeStore:
+    """Records with the moment from which they are visible; `clock` may be virtual."""
+
+    def __init__(self, clock: Clock, faults: Faults | None = None) -> None:
+        self.clock, self.faults = clock, faults or Faults()
+        self.records: list[Stored] = []
+        self.sent: list[Canary] = []
+        self.reads: list[tuple[str, float]] = []
+        self.hung, self.released = asyncio.Event(), asyncio.Event()
+
+    def keep(self, canary: Canary) -> None:
+        faults = self.faults
+        if faults.drop(canary):
+            return
+        if faults.alter(canary):
+            canary = replace(canary, body=canary.body[::-1], value=canary.value + 0.5)
+        visible = self.clock.monotonic() + faults.delay_s
+        self.records += [Stored(canary, visible)] * faults.copies
+
+    def shown(self, question: Question) -> list[Sighting]:
+        wanted = {canary.canary_id for canary in question.canaries}
+        found: dict[str, list[Canary]] = {}
+        for record in self.records:
+            one = record.canary
+            inside = question.start_ns <= one.stamp_ns <= question.end_ns
+            if one.canary_id in wanted and inside and record.visible_s <= self.clock.monotonic():
+                found.setdefault(one.canary_id, []).append(one)
+        return [_sighting(copies[0], len(copies)) for copies in found.values()]
+
+
+def _sighting(canary: Canary, copies: int) -> Sighting:
+    return Sighting(
+        canary.canary_id, canary.stamp_ns, copies, canary.body, canary.value, canary.attributes
+    )
+
+
+class FakeInjector(Injector):
+    """Writes into a FakeStore."""
+
+    options_model = Options
+    reasons = frozenset({Reason.INJECT})
+    signals = SIGNALS
+
+    def __init__(self, store: FakeStore) -> None:
+        self.store = store
+
+    @classmethod
+    def build(cls, options: Options, parts: Parts, rule: WriteRule | None) -> "FakeInjector":
+        return cls(FakeStore(parts.clock))
+
+    async def send(self, canary: Canary, deadline_s: float) -> Receipt:
+        faults = self.store.faults
+        if faults.hang(canary):
+            self.store.hung.set()
+            await self.store.released.wait()
+        self.store.sent.append(canary)
+        if faults.reject is not None:
+            return _receipt(Sent.REJECTED, faults, faults.reject, "refused", silent=False)
+        if faults.maybe:
+            if faults.lost_answer:
+                self.store.keep(canary)
+            return _receipt(Sent.MAYBE, faults, Reason.TIMEOUT, "no answer", silent=faults.silent)
+        self.store.keep(canary)
+        return _receipt(Sent.ACCEPTED, faults, Reason.OK, "", silent=False)
+
+
+def _receipt(sent: Sent, faults: Faults, reason: Reason, detail: str, *, silent: bool) -> Receipt:
+    return Receipt(sent, reason, detail, faults.tries, sent, 0.05, 300, silent)
+
+
+class FakeBackend(Backend):
+    """Reads a FakeStore."""
+
+    options_model = Options
+    reasons = frozenset({Reason.READBACK})
+    declaration = Declaration(
+        SIGNALS, (BY_ID, SEARCH), 1, Dedupe.KEEPS, "", 5000, "empty list", "made for tests"
+    )
+
+    def __init__(
+        self,
+        store: FakeStore,
+        *,
+        paths: tuple[AccessPath, ...] = (BY_ID, SEARCH),
+        row_limit: int = 5000,
+        dedupe: Dedupe = Dedupe.KEEPS,
+        precision_ns: int = 1,
+    ) -> None:
+        self.store = store
+        self.declaration = replace(  # type: ignore[misc]  # an instance's own declaration
+            FakeBackend.declaration,
+            paths=paths,
+            row_limit=row_limit,
+            dedupe=dedupe,
+            precision_ns=precision_ns,
+        )
+
+    @classmethod
+    def build(cls, options: Options, parts: Parts) -> "FakeBackend":
+        return cls(FakeStore(parts.clock))
+
+    @classmethod
+    def write_rule(cls, options: Options) -> WriteRule | None:
+        return None
+
+    async def read(self, question: Question, path: AccessPath, deadline_s: float) -> Reading:
+        asked, faults = instant(self.store.clock), self.store.faults
+        self.store.reads.append((path.name, asked.boot_s))
+        if faults.read_error is not None or path.name in faults.broken_paths:
+            reason = faults.read_error or Reason.READBACK
+            return Reading.broken(reason, "injected", asked, 0.0, faults.retry_after_s)
+        rows = [] if path.name in faults.hidden else self.store.shown(question)
+        if self.declaration.dedupe is Dedupe.COLLAPSES:
+            rows = [replace(row, copies=None) for row in rows]
+        limit = self.declaration.row_limit
+        if faults.truncated or len(rows) > limit:
+            part = tuple(rows[: min(limit, len(rows) // 2)])
+            text = "truncated"
+            return Reading(False, part, Reason.BACKEND_PROTOCOL, text, None, asked, 0.0, 0)
+        return Reading.full(tuple(rows), asked, 0.0, 0)

@@ -1,0 +1,110 @@
+"""The verdict of a route, rule by rule."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.clock import instant
+from core.reason import Reason
+from core.verdict import Verdict
+from selfcheck.canary.judging import JudgingRules
+from selfcheck.canary.make import make_canary
+from selfcheck.canary.model import (
+    CanaryKey,
+    LedgerRow,
+    Outcome,
+    Receipt,
+    Sent,
+    Signal,
+)
+from selfcheck.canary.window import Evidence, RouteVerdict, route_verdict
+from tests.support.clock import VirtualClock
+
+RULES = JudgingRules()
+WORDS = {
+    "o": Outcome.OK, "L": Outcome.LOST, "A": Outcome.ALTERED, "R": Outcome.REJECTED,
+    "t": Outcome.LATE, "P": Outcome.POLICY_DROP, "u": Outcome.UNKNOWN, "s": Outcome.UNKNOWN,
+    ".": Outcome.PENDING,
+}  # fmt: skip
+
+
+def a_row(word: str, seq: int) -> LedgerRow:
+    clock = VirtualClock()
+    now = instant(clock)
+    quiet = word == "s"
+    sent = Sent.MAYBE if quiet else Sent.ACCEPTED
+    receipt = Receipt(sent, Reason.OK, "why", 1, sent, 0.1, 1, silent=quiet)
+    reason = Reason.MAYBE_SENT if quiet else Reason.READBACK
+    canary = make_canary("i", "g", CanaryKey("r", 1, seq), 1, Signal.LOGS, 10**18, "s")
+    return LedgerRow(
+        canary, now, "u", 60.0, receipt, WORDS[word], reason, now, None, 1.0, 1, None, "", "", ""
+    )
+
+
+def verdict(word: str, previous=None, **changes) -> RouteVerdict:
+    """`word`: newest first."""
+    rows = [a_row(letter, 100 - n) for n, letter in enumerate(word)]
+    evidence = Evidence(rows, rows, 10.0, 95.0, True, False, "", None)
+    return route_verdict(replace(evidence, **changes), RULES, previous)
+
+
+FAILED = RouteVerdict(Verdict.FAIL, Reason.SILENT_LOSS, "")
+OLD = {"verified_age_s": 96.0}
+NEVER = {"ever_seen": False, "verified_age_s": None}
+
+
+@pytest.mark.parametrize(
+    ("word", "changes", "expected", "reason"),
+    [
+        ("oooooo", {}, Verdict.OK, Reason.OK),
+        ("..oooooo", {}, Verdict.OK, Reason.OK),
+        ("Looooo", {}, Verdict.OK, Reason.OK),
+        ("LLoooo", {}, Verdict.FAIL, Reason.SILENT_LOSS),
+        ("LoooooL", {}, Verdict.OK, Reason.OK),
+        ("AAoooo", {}, Verdict.FAIL, Reason.ALTERED),
+        ("RRoooo", {}, Verdict.FAIL, Reason.INJECT),
+        ("RR", NEVER, Verdict.FAIL, Reason.INJECT),
+        ("ssoooo", {}, Verdict.FAIL, Reason.INJECT),
+        ("PPoooo", {}, Verdict.FAIL, Reason.POLICY),
+        ("PPoooo", {"drop_declared": True}, Verdict.OK, Reason.OK),
+        ("LLoooo", OLD, Verdict.FAIL, Reason.SILENT_LOSS),
+        ("uuuuuu", OLD, Verdict.BLIND, Reason.READBACK),
+        ("oooooo", OLD, Verdict.BLIND, Reason.STALE),
+        ("oooooo", {"imbalance": "sent 7, 6"}, Verdict.BLIND, Reason.ACCOUNTING),
+        ("", NEVER, Verdict.BLIND, Reason.STARTING),
+        ("...", NEVER, Verdict.BLIND, Reason.STARTING),
+        ("tooooo", {}, Verdict.DEGRADED, Reason.LATE),
+        ("oooooooLoooooLoooooLooooo", {}, Verdict.DEGRADED, Reason.SILENT_LOSS),
+        ("oooooo", {"target_s": 0.5}, Verdict.DEGRADED, Reason.SLOW),
+    ],
+)
+def test_the_first_rule_that_holds_wins(word, changes, expected, reason):
+    found = verdict(word, **changes)
+    assert (found.verdict, found.reason) == (expected, reason)
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("oLoooo", Verdict.FAIL),
+        ("ooLooo", Verdict.OK),
+        ("ooLLoo", Verdict.FAIL),
+        ("tooooo", Verdict.FAIL),
+        ("ootooo", Verdict.DEGRADED),
+    ],
+)
+def test_a_failure_clears_below_two_losses_and_after_two_ok(word, expected):
+    assert verdict(word, FAILED).verdict is expected
+
+
+def test_an_old_failure_without_a_loss_left_gives_way_to_blind():
+    assert verdict("uuuuuu", FAILED, **OLD).verdict is Verdict.BLIND
+
+
+@given(st.text("oLARtPus.", max_size=12), st.booleans(), st.booleans())
+def test_never_ok_without_something_verified(word, old, seen):
+    found = verdict(word, verified_age_s=96.0 if old else 5.0, ever_seen=seen)
+    if old or not seen or not set(word) - {"."}:
+        assert found.verdict in {Verdict.BLIND, Verdict.FAIL}
