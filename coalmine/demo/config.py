@@ -17,6 +17,7 @@ judging:
   deadline_margin: 1s
   deadline_cold: 3s
   confirm_after: 500ms
+  hour_losses: 1000
 """
 
 _TEMPLATE = """\

@@ -56,5 +56,15 @@ class Process:
             except subprocess.TimeoutExpired:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait(5)
+        self._close()
+
+    def kill(self) -> None:
+        """SIGKILL, as when the machine dies."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(5)
+        self._close()
+
+    def _close(self) -> None:
         if self._process.stdout is not None:
             self._process.stdout.close()

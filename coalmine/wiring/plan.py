@@ -135,7 +135,7 @@ def build_plan(config: Config, generation: int, works: Works, old: Plan | None) 
         config, generation,
         checks=tuple(_checks(config, probes, routes, watches)),
         steps=tuple(_steps({**retiring, **routes}, pipeline, config)),
-        items=tuple(_items(config)),
+        items=tuple(plan_items(config)),
         probes=probes, backends=backends, routes=routes, watches=watches, pipeline=pipeline,
         retiring=retiring,
     )  # fmt: skip
@@ -212,13 +212,18 @@ def _spec(one: RouteConfig, mark: str) -> RouteSpec:
         signal=one.signal,
         every_s=one.every_s,
         group=one.group,
-        hops=("send", *one.hops, one.read, "read"),
+        hops=hop_names(one),
         backend=one.read,
         expect_drop=None if drop is None else ExpectDrop(drop.ratio, drop.reason),
         service_name=SERVICE_NAME,
         sent_under=mark,
         target_s=None,
     )
+
+
+def hop_names(one: RouteConfig) -> tuple[str, ...]:
+    """The hops of a route in the order of the flow, its ends included."""
+    return ("send", *one.hops, one.read, "read")
 
 
 def _retiring(routes: Mapping[str, Route], old: Plan | None) -> dict[str, Route]:
@@ -329,7 +334,8 @@ def _steps(routes: Mapping[str, Route], pipeline: Pipeline, config: Config) -> l
     return [*reads, *scrapes]
 
 
-def _items(config: Config) -> list[PlanItem]:
+def plan_items(config: Config) -> list[PlanItem]:
+    """Checks, routes and sources as screens list them."""
     checks = [
         PlanItem(one.name, one.kind, one.title, freshness_limit_s(one.every_s or 86400.0,
                                                                    one.deadline_s))

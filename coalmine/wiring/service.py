@@ -72,7 +72,8 @@ class Service:
             open_stores, where, clock, instance=config.top.instance
         )
         self._epoch = await self._stores.ledger.begin()
-        self._outbound = CurlOutbound(clock, Resolver(), Egress(config.top.egress.allow))
+        self._egress = Egress(config.top.egress.allow)
+        self._outbound = CurlOutbound(clock, Resolver(), self._egress)
         self._fanout = Fanout(
             (self._keep, self._stores.samples.append, self._page, self._export), (self._page_gap,)
         )
@@ -177,7 +178,7 @@ class Service:
         artifacts = config.data_dir / "artifacts"
         parts = Parts(
             self._outbound, self._clock, self._rng, artifacts, config.base_dir,
-            self._epoch.instance, config.top.namespace,
+            self._epoch.instance, config.top.namespace, self._egress,
         )  # fmt: skip
         return Works(
             parts, self._stores.ledger, self._epoch, self._clock, self._rng, self._publish_route,

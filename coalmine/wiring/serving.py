@@ -6,11 +6,9 @@ from dataclasses import asdict, dataclass
 
 from coalmine.config.parsed import Config
 from coalmine.wiring.selfwatch import SelfWatch
-from coalmine.wiring.told import incident_rows, log_rows
 from core.clock import Clock, instant
 from core.result import RunEnvelope
 from paging.controller import PagingController
-from paging.store import Action
 from scheduler.api.app import ApiParts, make_app
 from scheduler.api.server import ApiServer
 from scheduler.engine.engine import Engine
@@ -21,9 +19,9 @@ from scheduler.latest import LatestTable
 from scheduler.live import LiveParts, LiveReadModel, PagingPicture, Picture, PlanItem
 from scheduler.readmodel import ActionRequest, VitalLine
 from scheduler.store import Stores
+from scheduler.told import LOG_ROWS, action_of, incident_rows, log_rows
 
 OK_SPAN_SHARE = 0.01
-_LOG_ACTIONS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,18 +117,14 @@ class Serving:
     def _paging(self) -> PagingPicture:
         snapshot = self._served.paging.snapshot()
         state = self._served.stores.state
-        now = instant(self._clock)
-        told = state.deliveries(50)
+        told = state.deliveries(LOG_ROWS)
         incidents = incident_rows(
-            snapshot.incidents, told, self._served.latest.get, self._namespace, now
+            snapshot.incidents, told, self._served.latest.get, self._namespace, self._clock
         )
-        return PagingPicture(incidents, log_rows(told, state.recent_actions(_LOG_ACTIONS)))
+        return PagingPicture(incidents, log_rows(told, state.recent_actions(LOG_ROWS)))
 
     def _append(self, request: ActionRequest) -> None:
-        self._served.stores.state.append_action(
-            Action(request.action_id, request.kind, request.subject, request.author,
-                   request.reason, request.until, instant(self._clock))
-        )  # fmt: skip
+        self._served.stores.state.append_action(action_of(request, instant(self._clock)))
 
     async def _canary(self, canary_id: str) -> dict[str, object] | None:
         row = await self._served.stores.ledger.find(canary_id)

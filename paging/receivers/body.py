@@ -23,14 +23,14 @@ def incident_fields(incident: Incident) -> dict[str, object]:
 
 
 def page_fields(page: Page, members_at_most: int) -> dict[str, object]:
-    """The page: incident, members named up to `members_at_most` and always counted."""
+    """The incident with its page: members are named up to `members_at_most`, always counted."""
     return {
         "page_id": page.page_id,
         "dedup_key": page.dedup_key,
         "action": page.action.value,
         "namespace": page.namespace,
         "at": page.at.utc.isoformat(),
-        "incident": incident_fields(page.incident),
+        **incident_fields(page.incident),
         "members_total": len(page.members),
         "members": [
             {"subject": one.subject, "rule": one.rule, "title": one.title}

@@ -15,13 +15,19 @@ from pydantic import Field
 
 from core.errors import CoalmineError
 from core.options import Options, SecretField
-from paging.model import Delivery, Page
+from paging.model import Delivery, Page, PageAction
 from paging.receivers.body import page_fields
 from paging.receivers.http import HttpClient, delivery_of, fingerprint_of, host_of
 from paging.receivers.protocol import Receiver, ReceiverParts
 
 BODY_LIMIT = 20_000
 _MEMBERS = (50, 8, 0)
+_TYPES = {
+    PageAction.TRIGGER: "triggered",
+    PageAction.UPDATE: "updated",
+    PageAction.ACK: "acknowledged",
+    PageAction.RESOLVE: "resolved",
+}
 
 
 class WebhookOptions(Options):
@@ -105,7 +111,7 @@ def _body(page: Page) -> bytes:
     body = b""
     for members in _MEMBERS:
         fields = {
-            "type": f"coalmine.page.{page.action.value}",
+            "type": f"incident.{_TYPES[page.action]}",
             "timestamp": page.at.utc.isoformat(),
             "data": page_fields(page, members),
         }

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
-from core.clock import Instant
+from core.clock import Clock, Instant, age_s
 from core.verdict import Verdict
 from paging.model import Answer, Incident, Severity
 from paging.store import Action, OutboxRow
 from scheduler.latest import Latest
-from scheduler.readmodel import IncidentRow, LogRow
+from scheduler.readmodel import ActionRequest, IncidentRow, LogRow
 
 LOG_ROWS = 50
 _VERDICT_OF = {"blind": Verdict.BLIND, "degraded": Verdict.DEGRADED}
@@ -23,7 +23,7 @@ def incident_rows(
     outbox: Sequence[OutboxRow],
     latest: Callable[[str], Latest | None],
     namespace: str,
-    now: Instant,
+    clock: Clock,
 ) -> tuple[IncidentRow, ...]:
     """Open incidents: critical first, then the oldest; muted ones are listed like the others."""
     members: dict[str, list[str]] = {}
@@ -34,7 +34,7 @@ def incident_rows(
         incidents, key=lambda one: (one.severity is not Severity.CRITICAL, one.since.utc)
     )
     return tuple(
-        _row(one, tuple(members.get(one.fingerprint, ())), outbox, latest, namespace, now)
+        _row(one, tuple(members.get(one.fingerprint, ())), outbox, latest, namespace, clock)
         for one in ordered
     )
 
@@ -45,11 +45,11 @@ def _row(
     outbox: Sequence[OutboxRow],
     latest: Callable[[str], Latest | None],
     namespace: str,
-    now: Instant,
+    clock: Clock,
 ) -> IncidentRow:
     key = one.dedup_key(namespace)
     seen = latest(one.subject)
-    age = None if seen is None else now.boot_s - seen.envelope.ended.boot_s
+    age = None if seen is None else age_s(seen.envelope.ended, clock)[0]
     return IncidentRow(
         key=key,
         fingerprint=one.fingerprint,
@@ -99,3 +99,11 @@ def log_rows(outbox: Sequence[OutboxRow], actions: Sequence[Action]) -> tuple[Lo
         for one in actions
     ]  # fmt: skip
     return tuple(sorted(rows, key=lambda row: row.at, reverse=True)[:LOG_ROWS])
+
+
+def action_of(request: ActionRequest, now: Instant) -> Action:
+    """A request as it is appended to the state store."""
+    return Action(
+        request.action_id, request.kind, request.subject, request.author, request.reason,
+        request.until, now,
+    )  # fmt: skip
