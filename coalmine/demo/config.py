@@ -35,8 +35,8 @@ hops:
 routes:
 {routes}
 checks:
-  - {{name: shop-front, title: The shop's front page, probe: http, url: "{shop}/", every: 2s, timeout: 1s,
-     expect: {{status: 200, body_contains: Welcome to the shop}}}}
+  - {{name: shop-front, title: The shop's front page, probe: http, url: "{shop}/", every: 2s,
+     timeout: 1s, expect: {{status: 200, body_contains: Welcome to the shop}}}}
 {browser}
 sources:
   - {{name: shop, title: Logs of the shop, backend: store, select: "logs:shop",
