@@ -53,7 +53,8 @@ def act(args: argparse.Namespace) -> int:
         print_note("coalmine: at most 30d")
         return Exit.USAGE
     model = reach(args.config, args.url, args.token_file)
-    keys = [row.key for row in model.board().incidents if args.subject in {row.key, row.subject}]
+    board = model.board()
+    keys = [row.key for row in board.incidents if args.subject in {row.key, row.subject}]
     if not keys:
         print_note(f"no open incident of {args.subject}")
         return Exit.NOT_PROVEN
@@ -64,4 +65,6 @@ def act(args: argparse.Namespace) -> int:
         )
         model.act(request)
         print_result(f"{args.action} {key} until {until:%Y-%m-%dT%H:%M:%SZ}")
+    if board.source == "files":
+        print_note("kept, but no service is running: it takes effect when one does")
     return Exit.OK

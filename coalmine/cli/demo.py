@@ -32,10 +32,9 @@ def add(commands: "Commands") -> None:
 
 def demo(args: argparse.Namespace) -> int:
     """0 when every fault was found, located, paged and resolved, and clean time raised nothing."""
-    from probes.browser.options import find_chromium
-
     from coalmine.demo.config import JUDGING
     from coalmine.demo.stage import DemoStage
+    from probes.browser.options import find_chromium
 
     chromium = find_chromium(None, os.environ)
     if chromium is None:
@@ -64,10 +63,9 @@ def _play(stage: "DemoStage", *, as_json: bool) -> int:
 
 def _show(stage: "DemoStage") -> int:
     """The story plays in a thread while the terminal shows what an on-call engineer would see."""
-    from tui.app import CoalmineApp
-
     from coalmine.demo.story import Story
     from core.secrets import Secret
+    from tui.app import CoalmineApp
     from tui.client import ApiReadModel
 
     app = CoalmineApp(ApiReadModel(stage.url, Secret.inline(stage.token)), SystemClock())

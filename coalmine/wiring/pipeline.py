@@ -35,6 +35,7 @@ class Pipeline:
         """heard: called with each pair of consecutive scrapes of a hop (for metering)."""
         self._readers, self._clock, self._heard = readers, clock, heard
         self.every_s = every_s
+        self._named: Mapping[str, Finding] = {}
         self._scrapes: dict[str, deque[HopCounters]] = {
             hop: deque(maxlen=_KEPT_SCRAPES) for hop in readers
         }
@@ -77,7 +78,14 @@ class Pipeline:
     def findings(self, routes: Sequence[RouteStatus]) -> Mapping[str, Finding]:
         """One finding per route that loses or is blind, by route."""
         inputs = Inputs(tuple(map(evidence, routes)), self.states(), None)
-        return {finding.route: finding for finding in localise(inputs)}
+        found = {finding.route: finding for finding in localise(inputs)}
+        # While a route recovers, its canaries no longer tell where they were lost: the place that
+        # was found in the same trouble stays.
+        self._named = {
+            route: finding if finding.hop else self._named.get(route, finding)
+            for route, finding in found.items()
+        }
+        return self._named
 
     def intent(self, status: RouteStatus, row: LedgerRow) -> str:
         """Evidence that a hop of the route dropped `row` on purpose; "" when there is none."""

@@ -1,0 +1,118 @@
+"""`coalmine checks · routes · incidents · cost`: parts of the board as plain tables."""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from coalmine.cli import add_config_option, help_line
+from coalmine.exits import Exit
+from coalmine.output import print_json, print_note, print_result
+from core.text import safe_text
+from scheduler.readmodel import Board, CheckRow, CostRow, IncidentRow, RouteRow
+
+if TYPE_CHECKING:
+    from coalmine.cli import Commands
+
+Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
+_CELL = 100
+
+
+def add(commands: "Commands") -> None:
+    """Add the commands of this module."""
+    for name in TABLES:
+        parser = commands.add_parser(name, help=help_line(name))
+        add_config_option(parser)
+        parser.add_argument("--url", default="", help="ask this instance instead")
+        parser.add_argument("--token-file", type=Path, default=None, metavar="FILE")
+        parser.add_argument("--json", action="store_true", help="the rows as JSON on stdout")
+        parser.set_defaults(run=show, part=name)
+
+
+def show(args: argparse.Namespace) -> int:
+    """Print the rows; 2 when there are none to show."""
+    from coalmine.reach import reach
+    from scheduler.api.app import board_json
+
+    board = reach(args.config, args.url, args.token_file).board()
+    field, table = TABLES[args.part]
+    if args.json:
+        print_json(json.loads(board_json(board))[field])
+        return Exit.OK
+    head, rows = table(board)
+    if not rows:
+        print_note(f"no {args.part} to show (read from: {board.source})")
+        return Exit.OK
+    for line in aligned([head, *rows]):
+        print_result(line)
+    return Exit.OK
+
+
+def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows as lines with columns of equal width; the last column is not padded."""
+    shown = [tuple(safe_text(cell, _CELL) for cell in row) for row in rows]
+    widths = [max(len(row[n]) for row in shown) for n in range(len(shown[0]))]
+    return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+            for row in shown]  # fmt: skip
+
+
+def _checks(board: Board) -> Table:
+    head = ("VERDICT", "CHECK", "KIND", "LAST", "DUE", "SKIPPED", "MISSED", "DETAIL")
+
+    def row(one: CheckRow) -> tuple[str, ...]:
+        account = [str(one.account.get(name, 0)) for name in ("due", "skipped", "missed")]
+        return (one.verdict.value, one.name, one.kind, _seconds(one.last_s), *account, one.detail)
+
+    return head, [row(one) for one in board.checks]
+
+
+def _routes(board: Board) -> Table:
+    head = ("VERDICT", "ROUTE", "SIGNAL", "SENT", "OK", "LATE", "LOST", "OTHER", "P50", "P99",
+            "DEADLINE", "DETAIL")  # fmt: skip
+
+    def row(one: RouteRow) -> tuple[str, ...]:
+        counted = {name: one.outcomes.get(name, 0) for name in ("ok", "late", "lost")}
+        other = one.sent - sum(counted.values())
+        return (one.verdict.value, one.name, one.signal, str(one.sent),
+                *(str(n) for n in counted.values()), str(other), _seconds(one.delay_p50_s),
+                _seconds(one.delay_p99_s), _seconds(one.deadline_s), one.finding or one.detail
+                )  # fmt: skip
+
+    return head, [row(one) for one in board.routes]
+
+
+def _incidents(board: Board) -> Table:
+    head = ("SEVERITY", "SINCE", "SUBJECT", "HOP", "EPISODE", "ACKED", "KEY", "TITLE")
+
+    def row(one: IncidentRow) -> tuple[str, ...]:
+        since = f"{one.since:%Y-%m-%dT%H:%M:%SZ}"
+        return (one.severity, since, one.subject, one.hop or "-", str(one.episode),
+                one.acked_by or "-", one.key, one.title)  # fmt: skip
+
+    return head, [row(one) for one in board.incidents]
+
+
+def _costs(board: Board) -> Table:
+    head = ("METER", "BOOK", "GRADE", "MEASURED AT", "PER GB", "HOUR", "TO DATE", "NEXT MONTH",
+            "CURRENCY", "NOTE")  # fmt: skip
+
+    def row(one: CostRow) -> tuple[str, ...]:
+        month = f"{one.low} – {one.likely} – {one.high}" if one.likely is not None else "unpriced"
+        figures = [figure or "-" for figure in (one.per_gb, one.hour, one.to_date)]
+        return (one.meter, one.book, one.grade or "-", one.point or "-", *figures, month,
+                one.currency or "-", one.note)  # fmt: skip
+
+    return head, [row(one) for one in board.costs]
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}s"
+
+
+TABLES: dict[str, tuple[str, Callable[[Board], Table]]] = {
+    "checks": ("checks", _checks),
+    "routes": ("routes", _routes),
+    "incidents": ("incidents", _incidents),
+    "cost": ("costs", _costs),
+}
