@@ -8,36 +8,30 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, ClassVar, Self, cast
+from typing import Annotated, ClassVar, cast
 
 from pydantic import Field
 
-from core.clock import Clock
-from core.kinds import FactSpec, Parts
 from core.options import Options
 from core.reason import Reason
-from selfcheck.access import AccessOptions
 from selfcheck.backends.http import (
     Json,
     ReadError,
     ReadSession,
-    StoreClient,
     integer,
     items,
     member,
     text,
 )
+from selfcheck.backends.http_store import HttpStore, HttpStoreOptions
 from selfcheck.backends.protocol import (
     AccessPath,
-    Backend,
     Declaration,
     Dedupe,
-    Newest,
     Question,
-    Reading,
     WriteRule,
 )
-from selfcheck.backends.sightings import Record, sightings
+from selfcheck.backends.sightings import Record
 from selfcheck.canary.model import Signal
 from selfcheck.otlp import DEFAULT_PATHS
 
@@ -48,10 +42,9 @@ _US = 1000
 _NOT_FOUND = frozenset({int(HTTPStatus.NOT_FOUND)})
 
 
-class JaegerOptions(AccessOptions):
+class JaegerOptions(HttpStoreOptions):
     """What may be written under a backend of kind `jaeger`."""
 
-    url: Annotated[str, Field(pattern=r"^https?://.+$", description="Base URL of the query API.")]
     write_url: Annotated[
         str, Field(description="Base URL of its OTLP/HTTP receiver; empty: not written to.")
     ] = ""
@@ -59,15 +52,10 @@ class JaegerOptions(AccessOptions):
 
 
 @dataclass(frozen=True, slots=True)
-class JaegerBackend(Backend):
+class JaegerBackend(HttpStore):
     """Reads canaries and the newest spans of sources from Jaeger."""
 
     options_model: ClassVar[type[Options]] = JaegerOptions
-    reasons: ClassVar[frozenset[Reason]] = frozenset(
-        {Reason.READBACK, Reason.AUTH, Reason.THROTTLED, Reason.BACKEND_PROTOCOL, Reason.TIMEOUT}
-    )
-    facts: ClassVar[tuple[FactSpec, ...]] = ()
-    needs: ClassVar[tuple[str, ...]] = ()
     declaration: ClassVar[Declaration] = Declaration(
         signals=_TRACES,
         paths=(BY_ID, SEARCH),
@@ -80,14 +68,6 @@ class JaegerBackend(Backend):
     )
 
     options: JaegerOptions
-    client: StoreClient
-    clock: Clock
-
-    @classmethod
-    def build(cls, options: Options, parts: Parts) -> Self:
-        """A reader for `options`."""
-        chosen = cast("JaegerOptions", options)
-        return cls(chosen, StoreClient.of(chosen.url, chosen, parts), parts.clock)
 
     @classmethod
     def write_rule(cls, options: Options) -> WriteRule | None:
@@ -98,28 +78,19 @@ class JaegerBackend(Backend):
         paths = {Signal.TRACES: DEFAULT_PATHS[Signal.TRACES]}
         return WriteRule(chosen.write_url, paths, frozenset({HTTPStatus.OK}), empty_body=False)
 
-    async def read(self, question: Question, path: AccessPath, deadline_s: float) -> Reading:
-        """Spans with the ids of `question`: one request each by id, one search for all."""
-        session = self.client.session(deadline_s)
-        if not question.canaries:
-            return Reading.full((), session.asked, 0.0, 0)
-        try:
-            if path.name == BY_ID.name:
-                traces = await _by_id(session, question)
-            else:
-                start_us, end_us = question.start_ns // _US, question.end_ns // _US + 1
-                traces = await self._search(session, question, start_us, end_us)
-            records = [record for trace in traces for record in _records(trace)]
-        except ReadError as exc:
-            return Reading.broken(
-                exc.reason, exc.detail, session.asked, session.elapsed_s, exc.retry_after_s
-            )
-        seen = sightings(records, question.canaries, self.declaration.dedupe)
-        return Reading.full(seen, session.asked, session.elapsed_s, session.body_bytes)
+    async def records(
+        self, session: ReadSession, question: Question, path: AccessPath
+    ) -> Sequence[Record]:
+        """Spans of the traces in question: one request each by id, one search for all."""
+        if path.name == BY_ID.name:
+            traces = await _by_id(session, question)
+        else:
+            start_us, end_us = question.start_ns // _US, question.end_ns // _US + 1
+            traces = await self._search(session, question, start_us, end_us)
+        return [record for trace in traces for record in _records(trace)]
 
-    async def newest(self, selector: str, window_s: float, deadline_s: float) -> Newest:
-        """Stamp of the newest span of the service named `selector` in the last `window_s`."""
-        session = self.client.session(deadline_s)
+    async def newest_ns(self, session: ReadSession, selector: str, window_s: float) -> int | None:
+        """Of the newest span of the service named `selector`."""
         end_us = int(self.clock.utc().timestamp() * 1e6) + 1
         query = {
             "service": selector,
@@ -128,12 +99,9 @@ class JaegerBackend(Backend):
             "limit": "20",
             "raw": "true",
         }
-        try:
-            traces = _traces(await session.get("/api/traces", query, also=_NOT_FOUND))
-            stamps = [stamp for trace in traces for stamp in _stamps_of(trace, selector)]
-        except ReadError as exc:
-            return Newest(False, None, exc.reason, exc.detail)
-        return Newest(True, max(stamps, default=None), Reason.OK, "")
+        traces = _traces(await session.get("/api/traces", query, also=_NOT_FOUND))
+        stamps = (stamp for trace in traces for stamp in _stamps_of(trace, selector))
+        return max(stamps, default=None)
 
     async def _search(
         self, session: ReadSession, question: Question, start_us: int, end_us: int

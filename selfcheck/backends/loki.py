@@ -8,37 +8,32 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, ClassVar, Self, cast
+from typing import Annotated, ClassVar, cast
 
 from pydantic import Field
 
-from core.clock import Clock
-from core.kinds import FactSpec, Parts
 from core.options import Options
 from core.reason import Reason
-from selfcheck.access import TENANT_HEADER, AccessOptions
+from selfcheck.access import TENANT_HEADER
 from selfcheck.backends.http import (
     Json,
     ReadError,
     ReadSession,
-    StoreClient,
     integer,
     items,
     member,
     strings,
     text,
 )
+from selfcheck.backends.http_store import HttpStore, HttpStoreOptions
 from selfcheck.backends.protocol import (
     AccessPath,
-    Backend,
     Declaration,
     Dedupe,
-    Newest,
     Question,
-    Reading,
     WriteRule,
 )
-from selfcheck.backends.sightings import Record, restored, sent_names, sightings
+from selfcheck.backends.sightings import Record, restored, sent_names
 from selfcheck.canary.model import Signal
 
 _LOGS = frozenset({Signal.LOGS})
@@ -48,10 +43,9 @@ SEARCH = AccessPath("search", 0.01, batched=True, signals=_LOGS)
 IDS_IN_QUERY = 20
 
 
-class LokiOptions(AccessOptions):
+class LokiOptions(HttpStoreOptions):
     """What may be written under a backend of kind `loki`."""
 
-    url: Annotated[str, Field(pattern=r"^https?://.+$", description="Base URL of the API.")]
     row_limit: Annotated[
         int, Field(ge=2, le=100_000, description="Rows of one page; Loki allows 5,000.")
     ] = 1000
@@ -67,15 +61,10 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class LokiBackend(Backend):
+class LokiBackend(HttpStore):
     """Reads canaries and the newest lines of sources from Loki."""
 
     options_model: ClassVar[type[Options]] = LokiOptions
-    reasons: ClassVar[frozenset[Reason]] = frozenset(
-        {Reason.READBACK, Reason.AUTH, Reason.THROTTLED, Reason.BACKEND_PROTOCOL, Reason.TIMEOUT}
-    )
-    facts: ClassVar[tuple[FactSpec, ...]] = ()
-    needs: ClassVar[tuple[str, ...]] = ()
     declaration: ClassVar[Declaration] = Declaration(
         signals=_LOGS,
         paths=(BY_ID, SEARCH),
@@ -88,14 +77,6 @@ class LokiBackend(Backend):
     )
 
     options: LokiOptions
-    client: StoreClient
-    clock: Clock
-
-    @classmethod
-    def build(cls, options: Options, parts: Parts) -> Self:
-        """A reader for `options`."""
-        chosen = cast("LokiOptions", options)
-        return cls(chosen, StoreClient.of(chosen.url, chosen, parts), parts.clock)
 
     @classmethod
     def write_rule(cls, options: Options) -> WriteRule | None:
@@ -105,31 +86,23 @@ class LokiBackend(Backend):
         paths = {Signal.LOGS: "/otlp/v1/logs"}
         return WriteRule(chosen.url, paths, frozenset({HTTPStatus.NO_CONTENT}), True, tenant)
 
-    async def read(self, question: Question, path: AccessPath, deadline_s: float) -> Reading:
-        """All canaries of `question`, paged to the end of their span."""
-        session = self.client.session(deadline_s)
-        if not question.canaries:
-            return Reading.full((), session.asked, 0.0, 0)
-        try:
-            query = _by_id(question) if path.name == BY_ID.name else _search(question)
-            entries = await self._entries(session, query, question.start_ns, question.end_ns)
-        except ReadError as exc:
-            return Reading.broken(
-                exc.reason, exc.detail, session.asked, session.elapsed_s, exc.retry_after_s
-            )
+    async def records(
+        self, session: ReadSession, question: Question, path: AccessPath
+    ) -> Sequence[Record]:
+        """Entries of the route's span with the ids of `question`."""
+        by_id = path.name == BY_ID.name
+        query = _by_id(question) if by_id else _search(question)
+        entries = await self._entries(session, query, question.start_ns, question.end_ns)
         ids = frozenset(canary.canary_id for canary in question.canaries)
-        find = _metadata_id if path.name == BY_ID.name else _line_id(ids)
+        find = _metadata_id if by_id else _line_id(ids)
         names = sent_names(question.canaries)
-        records = [
+        return [
             Record(find(e), e.stamp_ns, e.line, None, restored(dict(e.labels), names))
             for e in entries
         ]
-        seen = sightings(records, question.canaries, self.declaration.dedupe)
-        return Reading.full(seen, session.asked, session.elapsed_s, session.body_bytes)
 
-    async def newest(self, selector: str, window_s: float, deadline_s: float) -> Newest:
-        """Stamp of the newest line matching the LogQL `selector` in the last `window_s`."""
-        session = self.client.session(deadline_s)
+    async def newest_ns(self, session: ReadSession, selector: str, window_s: float) -> int | None:
+        """Of the newest line matching the LogQL `selector`."""
         now_ns = int(self.clock.utc().timestamp() * 1e9)
         query = {
             "query": selector,
@@ -138,12 +111,8 @@ class LokiBackend(Backend):
             "limit": "1",
             "direction": "backward",
         }
-        try:
-            page = _entries(await session.get("/loki/api/v1/query_range", query))
-        except ReadError as exc:
-            return Newest(False, None, exc.reason, exc.detail)
-        stamp_ns = max((entry.stamp_ns for entry in page), default=None)
-        return Newest(True, stamp_ns, Reason.OK, "")
+        page = _entries(await session.get("/loki/api/v1/query_range", query))
+        return max((entry.stamp_ns for entry in page), default=None)
 
     async def _entries(
         self, session: ReadSession, query: str, start_ns: int, end_ns: int

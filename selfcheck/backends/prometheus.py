@@ -10,37 +10,29 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Annotated, ClassVar, Self, cast
+from typing import ClassVar, cast
 
-from pydantic import Field
-
-from core.clock import Clock
-from core.kinds import FactSpec, Parts
 from core.options import Options
 from core.reason import Reason
-from selfcheck.access import AccessOptions
 from selfcheck.backends.http import (
     Json,
     ReadError,
     ReadSession,
-    StoreClient,
     items,
     member,
     number,
     strings,
     text,
 )
+from selfcheck.backends.http_store import HttpStore, HttpStoreOptions
 from selfcheck.backends.protocol import (
     AccessPath,
-    Backend,
     Declaration,
     Dedupe,
-    Newest,
     Question,
-    Reading,
     WriteRule,
 )
-from selfcheck.backends.sightings import Record, restored, sent_names, sightings
+from selfcheck.backends.sightings import Record, restored, sent_names
 from selfcheck.canary.model import Signal
 from selfcheck.otlp import METRIC_NAME
 
@@ -54,10 +46,8 @@ _MS = 1_000_000
 _LOOKBACK_S = 240
 
 
-class PrometheusOptions(AccessOptions):
+class PrometheusOptions(HttpStoreOptions):
     """What may be written under a backend of kind `prometheus`."""
-
-    url: Annotated[str, Field(pattern=r"^https?://.+$", description="Base URL of the API.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +60,10 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class PrometheusBackend(Backend):
+class PrometheusBackend(HttpStore):
     """Reads canaries and the newest samples of sources from Prometheus."""
 
     options_model: ClassVar[type[Options]] = PrometheusOptions
-    reasons: ClassVar[frozenset[Reason]] = frozenset(
-        {Reason.READBACK, Reason.AUTH, Reason.THROTTLED, Reason.BACKEND_PROTOCOL, Reason.TIMEOUT}
-    )
-    facts: ClassVar[tuple[FactSpec, ...]] = ()
-    needs: ClassVar[tuple[str, ...]] = ()
     declaration: ClassVar[Declaration] = Declaration(
         signals=_METRICS,
         paths=(BY_ID, SEARCH),
@@ -91,15 +76,7 @@ class PrometheusBackend(Backend):
     )
 
     options: PrometheusOptions
-    client: StoreClient
-    clock: Clock
     stored_names: dict[tuple[str, str], str] = field(default_factory=dict)
-
-    @classmethod
-    def build(cls, options: Options, parts: Parts) -> Self:
-        """A reader for `options`."""
-        chosen = cast("PrometheusOptions", options)
-        return cls(chosen, StoreClient.of(chosen.url, chosen, parts), parts.clock)
 
     @classmethod
     def write_rule(cls, options: Options) -> WriteRule | None:
@@ -108,45 +85,32 @@ class PrometheusBackend(Backend):
         paths = {Signal.METRICS: "/api/v1/otlp/v1/metrics"}
         return WriteRule(chosen.url, paths, frozenset({HTTPStatus.OK}), empty_body=True)
 
-    async def read(self, question: Question, path: AccessPath, deadline_s: float) -> Reading:
-        """All canaries of `question`, by the times of the samples of their route's series."""
-        session = self.client.session(deadline_s)
-        if not question.canaries:
-            return Reading.full((), session.asked, 0.0, 0)
+    async def records(
+        self, session: ReadSession, question: Question, path: AccessPath
+    ) -> Sequence[Record]:
+        """Samples of the route's series at the times of the canaries in question."""
         ids = {c.stamp_ns // _MS * _MS: c.canary_id for c in question.canaries}
-        try:
-            samples = await self._samples(session, question, path)
-        except ReadError as exc:
-            return Reading.broken(
-                exc.reason, exc.detail, session.asked, session.elapsed_s, exc.retry_after_s
-            )
+        samples = await self._samples(session, question, path)
         names = sent_names(question.canaries)
-        records = [
+        return [
             Record(ids[s.stamp_ns], s.stamp_ns, None, s.value, restored(dict(s.labels), names))
             for s in samples
             if s.stamp_ns in ids
         ]
-        seen = sightings(records, question.canaries, self.declaration.dedupe)
-        return Reading.full(seen, session.asked, session.elapsed_s, session.body_bytes)
 
-    async def newest(self, selector: str, window_s: float, deadline_s: float) -> Newest:
-        """Stamp of the newest sample of the series `selector` in the last `window_s`."""
-        session = self.client.session(deadline_s)
+    async def newest_ns(self, session: ReadSession, selector: str, window_s: float) -> int | None:
+        """Of the newest sample of the series `selector`."""
         step_s = min(max(1, int(window_s) // 1000), _LOOKBACK_S)
         older = f"max_over_time(timestamp({selector})[{max(1, int(window_s * 1000))}ms:{step_s}s])"
         expression = f"max(timestamp({selector}) or {older})"
         now_s = self.clock.utc().timestamp()
-        try:
-            answer = await session.get(
-                "/api/v1/query", {"query": expression, "time": f"{now_s + 1:.3f}"}
-            )
-            values = [number(items(member(s, "value"))[1]) for s in _result(answer, "vector")]
-        except ReadError as exc:
-            return Newest(False, None, exc.reason, exc.detail)
+        answer = await session.get(
+            "/api/v1/query", {"query": expression, "time": f"{now_s + 1:.3f}"}
+        )
+        values = [number(items(member(s, "value"))[1]) for s in _result(answer, "vector")]
         # Selectors look back 5 min from each step: what is older than the window is left out.
         inside = [value for value in values if value > now_s - window_s]
-        stamp_ns = max((round(value * 1000) * _MS for value in inside), default=None)
-        return Newest(True, stamp_ns, Reason.OK, "")
+        return max((round(value * 1000) * _MS for value in inside), default=None)
 
     async def _samples(
         self, session: ReadSession, question: Question, path: AccessPath

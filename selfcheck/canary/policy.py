@@ -1,28 +1,39 @@
-"""Declared sampling: how many missing canaries a sampler explains, and which are beyond it."""
+"""Declared loss: what a route says is meant, and how much of it sampling can explain. Pure.
 
-import math
+Rule: docs/design.md, "Loss that is meant".
+"""
+
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
 
 from selfcheck.canary.make import KEEP
 from selfcheck.canary.model import LedgerRow, Outcome
 
-_BAND = 0.999
+# Both tails together hold 0.1 %.
+_TAIL = Fraction(1, 2000)
 _MISSING = frozenset({Outcome.LOST, Outcome.POLICY_DROP})
 _ARRIVED = frozenset({Outcome.OK, Outcome.LATE, Outcome.ALTERED})
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectDrop:
-    """A declared intended loss: the share that is dropped, or the reason why all may be."""
+    """What a route declares as `expect_drop`: one of the two, never both.
+
+    ratio: share of its canaries that is *dropped*, in (0, 1): 0.9 for a sampler that keeps 10 %.
+    reason: a drop whose share is not known; counters must then prove it.
+    """
 
     ratio: float | None
     reason: str
 
     def __post_init__(self) -> None:
-        """Raises ValueError unless the ratio lies between 0 and 1."""
+        """Raise ValueError for a ratio outside (0, 1), and unless just one thing is declared."""
+        if (self.ratio is None) == (not self.reason):
+            raise ValueError("expected either ratio: or reason:")
         if self.ratio is not None and not 0 < self.ratio < 1:
-            raise ValueError("expect_drop ratio: the share dropped must lie between 0 and 1")
+            raise ValueError("the share that is dropped must lie between 0 and 1")
 
 
 def sampled(row: LedgerRow, recent: Sequence[LedgerRow], ratio: float) -> str:
@@ -37,25 +48,34 @@ def sampled(row: LedgerRow, recent: Sequence[LedgerRow], ratio: float) -> str:
     others = [one for one in recent if one.canary.key != row.canary.key]
     missing = 1 + sum(one.outcome in _MISSING for one in others)
     of = missing + sum(one.outcome in _ARRIVED for one in others)
-    most = band(of, ratio)
+    _, most = binomial_band(of, ratio)
     if missing > most:
         return ""
     return f"{missing} of {of} missing, declared sampling explains up to {most}"
 
 
-def band(count: int, ratio: float) -> int:
-    """Most of `count` canaries that sampling away `ratio` of them drops, at 99.9 % two-sided."""
-    if not 0 < ratio < 1:
-        raise ValueError("ratio must lie between 0 and 1")
-    limit, total = 1 - (1 - _BAND) / 2, 0.0
-    for dropped in range(count + 1):
-        total += math.exp(
-            math.lgamma(count + 1)
-            - math.lgamma(dropped + 1)
-            - math.lgamma(count - dropped + 1)
-            + dropped * math.log(ratio)
-            + (count - dropped) * math.log1p(-ratio)
-        )
-        if total >= limit:
-            return dropped
-    return count
+@lru_cache(maxsize=256)
+def binomial_band(of: int, ratio: float) -> tuple[int, int]:
+    """Least and most drops of `of` that a working sampler explains, each tail at most 1 in 2,000.
+
+    ratio: the chance that one canary is dropped, in (0, 1), taken as the decimal it is written
+    as. Exact: integers only.
+    """
+    share = Fraction(repr(ratio))
+    up, down = share.numerator, share.denominator - share.numerator
+    weights = [down**of]
+    for drops in range(of):
+        # Each weight from the one before: powers of large numbers would stall the loop.
+        weights.append(weights[-1] * up * (of - drops) // (down * (drops + 1)))
+    limit = _TAIL * share.denominator**of
+    return _cut(weights, limit), of - _cut(weights[::-1], limit)
+
+
+def _cut(weights: Sequence[int], limit: Fraction) -> int:
+    """How many leading weights fit into the tail."""
+    total = 0
+    for index, weight in enumerate(weights):
+        total += weight
+        if total > limit:
+            return index
+    return len(weights) - 1

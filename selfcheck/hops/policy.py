@@ -6,60 +6,15 @@ ratio says that the sampler does not honour `canary.keep`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-from math import comb
 
 from selfcheck.canary.model import CanaryKey, LedgerRow, Outcome
+from selfcheck.canary.policy import ExpectDrop, binomial_band
 from selfcheck.hops.balance import HopBalance
-
-# Both tails together hold 0.1 %.
-_TAIL = Fraction(1, 2000)
-
-
-@dataclass(frozen=True, slots=True)
-class ExpectedDrop:
-    """What a route declares. ratio: share of its canaries that is dropped, in (0, 1).
-
-    reason: a drop whose share is not known; the counters must then prove it.
-    """
-
-    ratio: Fraction | None
-    reason: str
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for a ratio outside (0, 1) and when nothing is declared."""
-        if self.ratio is None and not self.reason:
-            raise ValueError("a declared drop needs a ratio or a reason")
-        if self.ratio is not None and not 0 < self.ratio < 1:
-            raise ValueError("the ratio of a declared drop lies between 0 and 1")
-
-
-def binomial_band(of: int, ratio: Fraction, tail: Fraction = _TAIL) -> tuple[int, int]:
-    """Least and most drops of `of` that a working sampler explains, each tail at most `tail`.
-
-    Exact: integers only. `ratio` is the chance that one canary is dropped.
-    """
-    up, whole = ratio.numerator, ratio.denominator
-    down = whole - up
-    limit = tail * whole**of
-    weights = [comb(of, k) * up**k * down ** (of - k) for k in range(of + 1)]
-    return _cut(weights, limit), of - _cut(weights[::-1], limit)
-
-
-def _cut(weights: Sequence[int], limit: Fraction) -> int:
-    """How many leading weights fit into the tail."""
-    total = 0
-    for index, weight in enumerate(weights):
-        total += weight
-        if total > limit:
-            return index
-    return len(weights) - 1
 
 
 def explain_drops(
     window: Sequence[LedgerRow],
-    expected: ExpectedDrop | None,
+    expected: ExpectDrop | None,
     balances: Sequence[HopBalance],
 ) -> tuple[CanaryKey, ...]:
     """Keys of the `lost` rows in `window` that are `policy_drop`, oldest first.
