@@ -1,0 +1,123 @@
+"""`coalmine demo`: the story on a scripted stage, and the whole of it as a visitor runs it."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections import deque
+
+import pytest
+
+from coalmine.demo.story import Event, Fault, Story
+from tests.support.clock import VirtualClock
+
+EVENTS = ["fault_on", "found", "located", "paged", "cost", "fault_off", "recovered", "resolved"]
+
+
+class ScriptedStage:
+    """A board that does what a fault makes of it; `broken` leaves out one part of the answer."""
+
+    def __init__(self, without: str = "", noise: bool = False) -> None:
+        self.on, self.lost, self.without = False, 0, without
+        self.pages = deque([page("triggered", "metrics-direct")] if noise else [])
+
+    def switch(self, on: bool) -> None:
+        self.on = on
+        if self.without != "pages":
+            self.pages.append(page("triggered" if on else "resolved", "logs-gateway"))
+
+    def board(self):
+        if self.on and self.without != "losses":
+            self.lost += 1
+        named = "" if self.without == "hop" else "gateway: lost without a counter, 2 of 6"
+        return {
+            "routes": [
+                {
+                    "name": "logs-gateway",
+                    "signal": "logs",
+                    "verdict": "fail" if self.on else "ok",
+                    "outcomes": {"ok": 5, "lost": self.lost},
+                    "finding": named if self.on else "",
+                }
+            ],
+            "checks": [],
+            "sources": [],
+            "costs": [],
+        }
+
+    def page(self):
+        return self.pages.popleft() if self.pages else None
+
+
+def page(kind: str, subject: str) -> dict[str, object]:
+    data = {"subject": subject, "title": f"{subject}: bad", "summary": "2 of 6", "members": []}
+    return {"type": f"incident.{kind}", "data": data}
+
+
+async def play(stage: ScriptedStage) -> tuple[bool, list[Event]]:
+    clock, told = VirtualClock(), []
+    fault = Fault("logs-dropped", "drops", "logs", "logs-gateway", "gateway", stage.switch)
+    story = Story(stage, (fault,), clock, told.append)
+    task = asyncio.create_task(story.play())
+    while not task.done():
+        await clock.advance(0.5)
+    return await task, told
+
+
+async def test_a_fault_that_is_found_located_paged_and_resolved_makes_a_good_story():
+    """Every event, in order, once."""
+    good, told = await play(ScriptedStage())
+    assert good
+    assert [event.event for event in told] == ["started", "ok", *EVENTS, "done"]
+    located = next(event for event in told if event.event == "located")
+    assert (located.route, located.hop, located.signal) == ("logs-gateway", "gateway", "logs")
+
+
+@pytest.mark.parametrize("missing", ["losses", "hop", "pages"])
+async def test_a_story_in_which_something_does_not_happen_fails(missing: str):
+    """A loss that is not found, a hop that is not named, a page that does not come."""
+    good, told = await play(ScriptedStage(without=missing))
+    assert not good
+    assert told[-1].event == "done"
+    assert told[-1].detail.startswith("FAILED")
+
+
+async def test_a_page_in_clean_time_fails_the_story():
+    """False alarms are failures."""
+    good, told = await play(ScriptedStage(noise=True))
+    assert not good
+    assert "clean time" in told[-1].detail
+
+
+def run_demo(*args: str) -> tuple[int, list[dict[str, str]]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "coalmine", "demo", "--headless", "--json", *args],
+        capture_output=True, text=True, timeout=180, check=False, stdin=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_the_demo_finds_locates_pages_and_resolves_every_fault():
+    """The README's first command, headless: exit code 0, and each fault's events in order."""
+    code, events = run_demo()
+    assert code == 0, events[-1]
+    for name in ("logs-dropped", "traces-stalled", "shop-silent"):
+        assert [event["event"] for event in events if event["fault"] == name] == EVENTS
+    hops = {event["fault"]: event["hop"] for event in events if event["event"] == "located"}
+    assert hops == {
+        "logs-dropped": "gateway", "traces-stalled": "gateway", "shop-silent": "source:shop",
+    }  # fmt: skip
+    assert set(events[0]) == {"at", "event", "signal", "route", "fault", "hop", "detail"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_the_demo_fails_when_the_pager_refuses():
+    """A story without a page is no success."""
+    code, events = run_demo("--receiver-refuses")
+    assert code == 1
+    assert "no trigger page" in events[-1]["detail"]
