@@ -1,0 +1,1 @@
+"""What is shown at one time: the board's pages and the dialogs over them."""
