@@ -5,7 +5,7 @@ RUN := .venv/bin
 ARGS ?=
 UNIT := not stack and not browser and not slow
 
-.PHONY: help demo test check format stack bench soak clean venv servers generated
+.PHONY: help demo test check format stack bench clean venv servers generated
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -25,6 +25,7 @@ check: .venv/.ready  ## lint, types, layers, generated files, unit tests
 	$(RUN)/mypy
 	$(RUN)/lint-imports
 	$(RUN)/coalmine dashboards check
+	$(RUN)/coalmine docs check
 	$(RUN)/pytest -q -n 2 -m "$(UNIT)"
 
 servers: .venv/.ready  ## the real servers of the tests, built once into a cache
@@ -38,6 +39,10 @@ stack: .venv/.ready servers  ## a real Collector, Loki, Prometheus, Jaeger, watc
 
 bench: .venv/.ready servers  ## figures against peers, side by side
 	$(PY) -m benchmarks $(ARGS)
+
+generated: .venv/.ready  ## rebuild what is generated: boards, rules, reference pages
+	$(RUN)/coalmine dashboards build
+	$(RUN)/coalmine docs build
 
 format: .venv/.ready  ## rewrite the code's layout
 	$(RUN)/ruff format .

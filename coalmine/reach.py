@@ -1,6 +1,7 @@
 """How commands find a ReadModel: the running instance first, its files second."""
 
 from pathlib import Path
+from typing import Protocol
 
 from core.clock import SystemClock
 from core.errors import StoreError
@@ -8,7 +9,15 @@ from core.secrets import Secret
 from scheduler.readmodel import ReadModel
 
 
-def reach(config_path: Path, url: str, token_file: Path | None) -> ReadModel:
+class Reached(ReadModel, Protocol):
+    """A ReadModel that holds a connection or open files."""
+
+    def close(self) -> None:
+        """Give them back."""
+        ...
+
+
+def reach(config_path: Path, url: str, token_file: Path | None) -> Reached:
     """The instance at `url`; else the one that `config_path` describes, or its files.
 
     Raises ConfigError for a config that cannot be used, StoreError when nothing can be read.

@@ -17,6 +17,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # `ipaddress.is_private` misses the second and third of these.
+_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 _METADATA = frozenset(
     map(
         ipaddress.ip_address,
@@ -135,6 +136,6 @@ def _never(bare: Address) -> str:
         return "multicast"
     if bare.is_unspecified:
         return "the unspecified address"
-    if bare == ipaddress.IPv4Address("255.255.255.255"):
+    if bare == _BROADCAST:
         return "broadcast"
     return ""

@@ -5,6 +5,7 @@ CoalmineError            says what was tried, what happened, what to do; never a
 ├─ StoreError            our own database
 │  ├─ StoreBusyError     retry with backoff under the run's deadline
 │  └─ StoreLostError     reopen and verify; probing and paging go on from memory
+│     └─ StoreTakenError another service has taken over: stop at once
 ├─ PluginError           a kind raised, hung, or returned what its seam forbids
 └─ InvariantError        an account does not balance: stop this unit, count, self-alert
 """
@@ -55,6 +56,10 @@ class StoreBusyError(StoreError):
 
 class StoreLostError(StoreError):
     """The database is gone or cannot be trusted: reopen and verify."""
+
+
+class StoreTakenError(StoreLostError):
+    """Another service has taken over this database: stop at once."""
 
 
 class PluginError(CoalmineError):

@@ -26,10 +26,10 @@ from core.errors import CoalmineError
 from core.secrets import Secret
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+")
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 _SIZES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_SIZE = re.compile(r"(\d+)\s?(B|kB|MB|GB|KiB|MiB|GiB)")
+_SIZE = re.compile(r"(\d+)\s?(B|kB|MB|GB|KiB|MiB|GiB)", re.ASCII)
 _MAX_DURATION_S = 366 * 86400.0
 
 

@@ -47,9 +47,12 @@ class Secret:
         """The secret itself. Raises CoalmineError when it is missing or empty."""
         if self._path is not None:
             try:
-                value = self._path.read_text().rstrip("\r\n")
+                value = self._path.read_text(encoding="utf-8").rstrip("\r\n")
             except OSError as exc:
                 raise CoalmineError(f"secret {self._source}: {exc.strerror}") from exc
+            except UnicodeDecodeError:
+                # Not chained: the error holds the bytes, and they may be the secret.
+                raise CoalmineError(f"secret {self._source} is not text") from None
         elif self._env is not None:
             value = self._env.get(self._inline, "")
         else:

@@ -8,10 +8,10 @@ from typing import Any
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from ruamel.yaml import YAML
 
+from core.generated import Generated
 from dashboards.boards import trust
 from dashboards.rules import RULES, AlertRule
 
-GENERATED = Path(__file__).parent / "generated"
 RUNBOOK = "dashboards/runbooks/coalmine.md"
 _BOARDS = {"coalmine-trust": trust.build}
 
@@ -69,19 +69,4 @@ def files() -> dict[str, str]:
     return {**boards, "coalmine.rules.yml": rules_yaml(), "provisioning.yml": provisioning_yaml()}
 
 
-def write(folder: Path = GENERATED) -> list[str]:
-    """Write every file; returns their names."""
-    folder.mkdir(parents=True, exist_ok=True)
-    built = files()
-    for name, text in built.items():
-        (folder / name).write_text(text)
-    return sorted(built)
-
-
-def differences(folder: Path = GENERATED) -> list[str]:
-    """Names of generated files that are missing or differ from what would be built now."""
-    return sorted(
-        name
-        for name, text in files().items()
-        if not (folder / name).exists() or (folder / name).read_text() != text
-    )
+GENERATED = Generated(Path(__file__).parent / "generated", files)

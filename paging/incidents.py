@@ -31,6 +31,8 @@ from paging.rules import (
     RuleState,
     Tick,
     fresh_state,
+    is_fresh,
+    is_silent,
     seconds_between,
     step,
 )
@@ -148,8 +150,17 @@ class Incidents:
             self._step(f"{rule_name}:{name}", run, now)
 
     def on_tick(self, now: Instant, *, everything: bool) -> None:
-        """Let time pass: for rules that wait for something, or for `everything` (silence)."""
-        for key in tuple(self._rules if everything else self._hot):
+        """Let time pass for rules that wait for something; with `everything` for silent ones too.
+
+        A rule that is `ok` and was heard of in time is left as it is by a tick.
+        """
+        waiting = tuple(self._hot)
+        if everything:
+            waiting = tuple(
+                key for key, rule in self._rules.items()
+                if key in self._hot or is_silent(rule, self._states[key], now)
+            )  # fmt: skip
+        for key in waiting:
             self._step(key, Tick(), now)
         self._remind(now)
 
@@ -450,11 +461,9 @@ class Incidents:
         changed: dict[str, str] = {}
         for key in self._touched:
             state = self._states[key]
-            text = to_json(state)
-            if key not in self._stored and text == to_json(
-                fresh_state(self._rules[key], state.seen)
-            ):
+            if key not in self._stored and is_fresh(self._rules[key], state):
                 continue
+            text = to_json(state)
             if self._stored.get(key) != text:
                 changed[key] = self._stored[key] = text
         self._touched.clear()

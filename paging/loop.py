@@ -4,6 +4,7 @@ Everything that pages goes through `turn()`; the thread around it is in `control
 tests drive it on a virtual clock.
 """
 
+import asyncio
 import logging
 import random
 from collections import Counter
@@ -99,6 +100,7 @@ class PagingLoop:
         self._pings = HttpClient()
         self.heartbeats = Heartbeats(config.heartbeats, self._proof, self._pings, clock)
         self._owed: Change | None = None
+        self._alone = asyncio.Lock()
         self._restored = False
         self._all_down = False
         self._watched: set[str] = set()
@@ -107,13 +109,14 @@ class PagingLoop:
 
     async def turn(self) -> float:
         """Do all that is due; returns the seconds after which it wants to be called again."""
+        async with self._alone:
+            return await self._turn()
+
+    async def _turn(self) -> float:
         await self._restore()
         await self._journal.flush()
         now = instant(self._clock)
-        for _ in range(AT_ONCE):
-            # One at a time: what one result breaks must not take the others with it.
-            for run in self._queue.take(1):
-                self.incidents.on_result(run, now)
+        self._fold_results(now)
         await self._fold_actions(now)
         if self._every("tick", TICK_S):
             self.incidents.on_tick(now, everything=self._every("sweep", SWEEP_S))
@@ -127,10 +130,22 @@ class PagingLoop:
         return 0.0 if len(self._queue) else self.sender.next_due_s(now)
 
     async def apply(self, config: PagingConfig, generation: int) -> None:
-        """Put `config` in force as a whole, or raise and change nothing."""
+        """Put `config` in force as a whole, or raise and change nothing.
+
+        Never amid a turn: both commit what is owed. What waits in the queue is folded first, so
+        that the last words of a removed check are not taken for those of an unknown one.
+        """
         built = self._roster.build(config.receivers)
-        spare = self._roster.adopt(built)
+        async with self._alone:
+            await self._swap(config, generation, built)
+
+    async def _swap(
+        self, config: PagingConfig, generation: int, built: Mapping[str, Receiver]
+    ) -> None:
         now = instant(self._clock)
+        while len(self._queue):
+            self._fold_results(now)
+        spare = self._roster.adopt(built)
         self._generation = generation
         self.incidents.configure(config, now)
         await self._commit(now)
@@ -180,6 +195,12 @@ class PagingLoop:
             self.sender.republish(page, threads.get(key, {}))
         self.incidents.restore(opened, episodes, states, told, now)
         self._restored = True
+
+    def _fold_results(self, now: Instant) -> None:
+        for _ in range(min(AT_ONCE, len(self._queue))):
+            # One at a time: what one result breaks must not take the others with it.
+            for run in self._queue.take(1):
+                self.incidents.on_result(run, now)
 
     async def _fold_actions(self, now: Instant) -> None:
         if self._restored and self._every("actions", ACTIONS_S):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from core.result import RunEnvelope
+from core.verdict import Verdict
 
 CAPACITY = 100_000
 
@@ -31,7 +32,11 @@ class ResultsQueue:
     """
 
     def __init__(self, woken: Callable[[], None], capacity: int = CAPACITY) -> None:
-        """`woken` is called, from the publishing thread, after each result."""
+        """`woken` is called, from the publishing thread, after each result that is not `ok`.
+
+        What is well can wait for the loop's next turn, half a second at most: waking it for every
+        result would cost more than to fold it.
+        """
         self._items: deque[RunEnvelope] = deque()
         self._lock = threading.Lock()
         self._woken, self._capacity = woken, capacity
@@ -45,7 +50,8 @@ class ResultsQueue:
                 self._items.popleft()
                 self.dropped_total += 1
             self._items.append(envelope)
-        self._woken()
+        if envelope.verdict is not Verdict.OK:
+            self._woken()
 
     def not_run(self, gap: Gap) -> None:
         """Count runs that did not start; the silence itself turns the subject blind in time."""

@@ -154,12 +154,21 @@ def fresh_state(rule: Rule, now: Instant) -> RuleState:
     return RuleState(Phase.OK, (False,) * rule.n, (False,) * FLAP_WINDOW, seen=now)
 
 
+def is_fresh(rule: Rule, state: RuleState) -> bool:
+    """Whether `state` remembers nothing but its newest result, so that none of it need be kept."""
+    return replace(state, verdict=None, newest=None) == fresh_state(rule, state.seen)
+
+
+def is_silent(rule: Rule, state: RuleState, now: Instant) -> bool:
+    """Whether nothing was heard of the subject within its freshness limit."""
+    return seconds_between(state.seen, now) > rule.fresh_s
+
+
 def current(rule: Rule, state: RuleState, now: Instant) -> Verdict | None:
     """The verdict that may be acted on now; None when nothing was heard since the start."""
-    age = seconds_between(state.seen, now)
     if state.verdict is None:
-        return Verdict.BLIND if age > rule.fresh_s else None
-    return fresh(state.verdict, age, rule.fresh_s)
+        return Verdict.BLIND if is_silent(rule, state, now) else None
+    return fresh(state.verdict, seconds_between(state.seen, now), rule.fresh_s)
 
 
 def step(rule: Rule, state: RuleState, event: Event, now: Instant) -> Step:
@@ -188,6 +197,8 @@ def _on_result(rule: Rule, state: RuleState, run: RunEnvelope, now: Instant) -> 
     if bad is None:
         # Time spent blind proves no recovery: the proof starts again.
         return replace(heard, good_since=None, passes=0), ()
+    if not bad and _is_calm(state):
+        return heard, ()
     judged, flaps = _flap(rule, _count(heard, run, bad=bad))
     moved, effects = _advance(rule, judged, bad=bad, at=run.ended, now=now)
     if flaps and moved.flapping and moved.phase not in OPEN:
@@ -196,6 +207,12 @@ def _on_result(rule: Rule, state: RuleState, run: RunEnvelope, now: Instant) -> 
         return moved, (Effect(EffectKind.FIRE, "flapping"),)
     told = tuple(flaps) if state.phase in OPEN else ()
     return moved, (*effects, *told, *_content(state, moved))
+
+
+def _is_calm(state: RuleState) -> bool:
+    """Whether one more good result changes nothing but when the subject was last heard."""
+    calm = state.phase is Phase.OK and not state.flapping
+    return calm and True not in state.history and True not in state.window
 
 
 def _is_history(rule: Rule, state: RuleState, run: RunEnvelope, now: Instant) -> bool:

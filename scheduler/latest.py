@@ -8,11 +8,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from core.clock import Clock
 from core.result import RunEnvelope
 from core.verdict import Verdict, worst
 from scheduler.engine.protocol import NotRun, Results
+
+T = TypeVar("T")
 
 STRIP_CELLS = 30
 STRIP_CELL_S = 60.0
@@ -82,7 +85,7 @@ def _frozen(entry: _Entry, minute: int) -> Latest:
 
 
 class Fanout(Results):
-    """Hands every result to each consumer; none may block, none may raise."""
+    """Hands every result to each consumer; none may block, and one that raises bars no other."""
 
     def __init__(
         self,
@@ -93,11 +96,20 @@ class Fanout(Results):
         self._publish, self._not_run = tuple(publish), tuple(not_run)
 
     def publish(self, envelope: RunEnvelope) -> None:
-        """Hand over one result."""
-        for consumer in self._publish:
-            consumer(envelope)
+        """Hand over one result. Raises what the first broken consumer raised, after the last."""
+        _tell_all(self._publish, envelope)
 
     def not_run(self, gap: NotRun) -> None:
-        """Hand over one gap in the account."""
-        for consumer in self._not_run:
-            consumer(gap)
+        """Hand over one gap in the account. Raises as `publish`."""
+        _tell_all(self._not_run, gap)
+
+
+def _tell_all(consumers: Sequence[Callable[[T], None]], what: T) -> None:
+    broken: Exception | None = None
+    for consumer in consumers:
+        try:
+            consumer(what)
+        except Exception as exc:  # noqa: BLE001  the others, paging among them, must still hear
+            broken = broken or exc
+    if broken is not None:
+        raise broken

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from core.clock import Clock, age_s
+from core.reason import Reason
 from core.result import Fact
 from core.verdict import Verdict, fresh, rank
 from scheduler.latest import Latest, LatestTable
@@ -22,6 +23,11 @@ from scheduler.readmodel import (
     VitalLine,
 )
 
+# A picture that is not painted anew for so long says nothing about the present.
+PICTURE_LIMIT_S = 10.0
+# A loop that stands still makes the whole screen old; any other part of ours is one blind spot.
+_TROUBLE_OF = {"scheduler": "STOPPED", "paging": "STOPPED", "export": "EXPORT"}
+
 
 @dataclass(frozen=True, slots=True)
 class PlanItem:
@@ -35,12 +41,16 @@ class PlanItem:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What the probing loop knows about the pipeline, swapped as a whole every second or two."""
+    """What the probing loop knows about the pipeline, swapped as a whole every second or two.
+
+    painted_s: when, in the clock's monotonic seconds; None = never.
+    """
 
     routes: tuple[RouteRow, ...] = ()
     balance: tuple[BalanceRow, ...] = ()
     sources: tuple[SourceRow, ...] = ()
     costs: tuple[CostRow, ...] = ()
+    painted_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +88,7 @@ class LiveReadModel(ReadModel):
     def board(self) -> Board:
         """The whole picture at this moment."""
         parts = self._parts
-        picture, paging = parts.picture(), parts.paging()
+        picture, paging = self._picture(), parts.paging()
         checks = tuple(self._check(item) for item in parts.plan())
         return Board(
             at=parts.clock.utc(),
@@ -108,12 +118,37 @@ class LiveReadModel(ReadModel):
         parts = self._parts
         return check_row(item, parts.latest.get(item.name), parts.clock, parts.account(item.name))
 
+    def _picture(self) -> Picture:
+        """The picture while it is fresh; then what it said is history, and nothing is known."""
+        picture, parts = self._parts.picture(), self._parts
+        if picture.painted_s is None:
+            return picture
+        age_s = parts.clock.monotonic() - picture.painted_s
+        if fresh(Verdict.OK, age_s, PICTURE_LIMIT_S) is Verdict.OK:
+            return picture
+        why = f"the picture of the pipeline is {age_s:.0f} s old"
+        return replace(
+            picture,
+            routes=tuple(_faded(one, why) for one in picture.routes),
+            sources=tuple(
+                replace(one, verdict=Verdict.BLIND, reason=Reason.STALE.value, detail=why,
+                        newest_age_s=None)
+                for one in picture.sources
+            ),
+            balance=(),
+        )  # fmt: skip
+
     def _aged(self, route: RouteRow) -> RouteRow:
         latest = self._parts.latest.get(route.name)
         if latest is None:
             return route
         age, _ = age_s(latest.envelope.ended, self._parts.clock)
         return replace(route, age_s=age, strip=latest.strip)
+
+
+def _faded(route: RouteRow, why: str) -> RouteRow:
+    hops = tuple(replace(cell, verdict=Verdict.BLIND) for cell in route.hops)
+    return replace(route, verdict=Verdict.BLIND, reason=Reason.STALE.value, detail=why, hops=hops)
 
 
 def check_row(
@@ -150,8 +185,7 @@ def check_row(
 def troubles(routes: Sequence[RouteRow], vitals: Sequence[VitalLine]) -> tuple[TroubleLine, ...]:
     """The lines of the trust bar: parts of ours that are in trouble, then what cannot be read."""
     lines = [
-        TroubleLine("EXPORT" if vital.part == "export" else "STOPPED", vital.detail,
-                    vital.age_s, None)
+        TroubleLine(_TROUBLE_OF.get(vital.part, "BLIND"), vital.detail, vital.age_s, None)
         for vital in vitals
         if vital.verdict is not Verdict.OK
     ]  # fmt: skip

@@ -24,7 +24,7 @@ from scheduler.readmodel import (
     TroubleLine,
     VitalLine,
 )
-from scheduler.store import Stores
+from scheduler.store import SamplesStore, Stores
 from scheduler.store.samples import Vital
 from scheduler.told import LOG_ROWS, action_of, incident_rows, log_rows
 from selfcheck.canary.deadline import percentile
@@ -34,6 +34,7 @@ from selfcheck.canary.model import Account, Outcome
 VITAL_STALE_S = 30.0
 _INCIDENTS = 500
 _DELAYS = 1000
+_RUNS = 200
 _SCHEDULER = "scheduler"
 
 
@@ -90,6 +91,7 @@ class OfflineReadModel(ReadModel):
         )
         checks = [check_row(item, latest.get(item.name), parts.clock, {}) for item in parts.plan]
         told = parts.stores.state.deliveries(LOG_ROWS)
+        actions = parts.stores.state.recent_actions(LOG_ROWS)
         firing = [
             one
             for one in parts.stores.state.incidents(_INCIDENTS)
@@ -108,7 +110,7 @@ class OfflineReadModel(ReadModel):
             balance=(),
             sources=parts.sources(latest.get),
             costs=(),
-            log=log_rows(told, parts.stores.state.recent_actions(LOG_ROWS)),
+            log=log_rows(told, actions, self.done([one.action_id for one in actions])),
         )
 
     def act(self, request: ActionRequest) -> None:
@@ -127,7 +129,9 @@ class OfflineReadModel(ReadModel):
         samples = self._parts.stores.samples
         return {
             one.check: Latest(
-                one, _last_ok_utc_s(one), samples.strip(one.check, STRIP_CELLS, STRIP_CELL_S)
+                one,
+                _last_ok_utc_s(one, samples),
+                samples.strip(one.check, STRIP_CELLS, STRIP_CELL_S),
             )
             for one in samples.latest_all()
         }
@@ -146,8 +150,11 @@ class OfflineReadModel(ReadModel):
         return (*lines, never)
 
 
-def _last_ok_utc_s(envelope: RunEnvelope) -> float:
-    return envelope.ended.utc.timestamp() if envelope.verdict is Verdict.OK else 0.0
+def _last_ok_utc_s(envelope: RunEnvelope, samples: SamplesStore) -> float:
+    """0 = never. Once it is not ok, when it last turned ok: unchanged runs have no rows."""
+    candidates = (envelope, *samples.runs(envelope.check, _RUNS))
+    ok = [one.ended.utc.timestamp() for one in candidates if one.verdict is Verdict.OK]
+    return ok[0] if ok else 0.0
 
 
 def _vital_line(vital: Vital, clock: Clock) -> VitalLine:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from core.clock import Clock, Instant, age_s
 from core.verdict import Verdict
 from paging.model import Answer, Incident, Severity
+from paging.roster import display_name
 from paging.store import Action, OutboxRow
 from scheduler.latest import Latest
 from scheduler.readmodel import ActionRequest, IncidentRow, LogRow
@@ -77,16 +78,20 @@ def _row(
 
 def _told(row: OutboxRow) -> str:
     answer = row.answer.value if row.answer else "waiting"
-    return f"{row.key.receiver} {row.key.action.value}: {answer} {row.detail}".rstrip()
+    return (
+        f"{display_name(row.key.receiver)} {row.key.action.value}: {answer} {row.detail}".rstrip()
+    )
 
 
-def log_rows(outbox: Sequence[OutboxRow], actions: Sequence[Action]) -> tuple[LogRow, ...]:
-    """What was told, acked and muted, newest first."""
+def log_rows(
+    outbox: Sequence[OutboxRow], actions: Sequence[Action], folded: frozenset[str]
+) -> tuple[LogRow, ...]:
+    """What was told, acked and muted, newest first. `folded`: actions that are in force."""
     rows = [
         LogRow(
             at=row.created.utc,
             kind="page",
-            who=row.key.receiver,
+            who=display_name(row.key.receiver),
             what=f"{row.page.incident.title}: {row.key.action.value}",
             answer=f"{row.answer.value if row.answer else 'waiting'} {row.detail}".rstrip(),
             verdict=_ANSWER_VERDICT.get(row.answer) if row.answer else None,
@@ -94,10 +99,17 @@ def log_rows(outbox: Sequence[OutboxRow], actions: Sequence[Action]) -> tuple[Lo
         for row in outbox
     ]
     rows += [
-        LogRow(one.at.utc, one.kind, one.author, f"{one.subject} {one.reason}".rstrip(), "stored",
-               Verdict.OK, one.action_id)
+        LogRow(
+            at=one.at.utc,
+            kind=one.kind,
+            who=one.author,
+            what=f"{one.subject} {one.reason}".rstrip(),
+            answer="in force" if one.action_id in folded else "stored",
+            verdict=Verdict.OK if one.action_id in folded else None,
+            who_action=one.action_id if one.action_id in folded else "",
+        )
         for one in actions
-    ]  # fmt: skip
+    ]
     return tuple(sorted(rows, key=lambda row: row.at, reverse=True)[:LOG_ROWS])
 
 

@@ -34,7 +34,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ack": ("coalmine.cli.actions", "a human is on it"),
     "mute": ("coalmine.cli.actions", "do not tell, until a stated end"),
     "tui": ("coalmine.cli.tui", "the on-call terminal"),
-    "dashboards": ("coalmine.cli.dashboards", "Grafana board and alert rules as files"),
+    "dashboards": ("coalmine.cli.generated", "Grafana board and alert rules as files"),
+    "docs": ("coalmine.cli.generated", "reference pages made from the declarations"),
     "demo": ("coalmine.cli.demo", "an embedded stack, three faults, and what becomes of them"),
 }
 

@@ -3,6 +3,7 @@
 import argparse
 import getpass
 import uuid
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from coalmine.exits import Exit
 from coalmine.output import print_note, print_result
 from core.clock import SystemClock
 from core.options import parse_duration
-from scheduler.readmodel import ActionRequest
+from scheduler.readmodel import ActionRequest, ReadModel
 
 if TYPE_CHECKING:
     from coalmine.cli import Commands
@@ -52,7 +53,11 @@ def act(args: argparse.Namespace) -> int:
     if args.duration is not None and args.duration > _MUTE_MAX_S:
         print_note("coalmine: at most 30d")
         return Exit.USAGE
-    model = reach(args.config, args.url, args.token_file)
+    with closing(reach(args.config, args.url, args.token_file)) as model:
+        return _append(args, model)
+
+
+def _append(args: argparse.Namespace, model: ReadModel) -> int:
     board = model.board()
     keys = [row.key for row in board.incidents if args.subject in {row.key, row.subject}]
     if not keys:

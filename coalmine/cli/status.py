@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,8 @@ def status(args: argparse.Namespace) -> int:
     from coalmine.reach import reach
     from scheduler.api.app import board_json
 
-    board = reach(args.config, args.url, args.token_file).board()
+    with closing(reach(args.config, args.url, args.token_file)) as model:
+        board = model.board()
     if args.json:
         print_json(json.loads(board_json(board)))
     else:

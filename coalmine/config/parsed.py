@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from coalmine.config.model import ExpectDrop, JudgingOptions, PageRule, SourceOptions, Top
+from coalmine.config.model import PageRule, SourceOptions, Top
 from core.errors import Problem
 from core.options import Options
 from paging.model import Severity
+from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.model import Signal
+from selfcheck.canary.policy import ExpectDrop
 
 T = TypeVar("T")
 
@@ -60,7 +62,7 @@ class RouteConfig:
     read: str
     group: str
     expect_drop: ExpectDrop | None
-    judging: JudgingOptions
+    judging: JudgingRules
     at: Position
 
 
@@ -84,7 +86,7 @@ class Config:
     warnings: tuple[Problem, ...]
     top: Top
     data_dir: Path
-    judging: JudgingOptions
+    judging: JudgingRules
     backends: tuple[KindConfig, ...]
     hops: tuple[KindConfig, ...]
     receivers: tuple[KindConfig, ...]

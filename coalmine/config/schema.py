@@ -13,7 +13,6 @@ from pydantic_core import core_schema
 from coalmine.config.model import (
     CheckHead,
     InjectHead,
-    JudgingOptions,
     KindHead,
     PageRule,
     RouteHead,
@@ -24,6 +23,7 @@ from coalmine.config.sections import KIND_REGISTRIES
 from core.kinds import Registry
 from core.options import Options, secret_fields
 from probes.protocol import PROBES
+from selfcheck.canary.judging import JudgingRules
 from selfcheck.injectors.protocol import INJECTORS
 
 Schema = dict[str, Any]  # pydantic's own type for a JSON Schema
@@ -59,7 +59,7 @@ def config_schema() -> Schema:
     properties["routes"] = _list_of(_route(parts))
     properties["sources"] = _list_of(parts.of(SourceOptions))
     properties["pages"] = _list_of(parts.of(PageRule))
-    properties["judging"] = parts.of(JudgingOptions)
+    properties["judging"] = parts.of(JudgingRules)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Coalmine's config",
@@ -71,7 +71,7 @@ def config_schema() -> Schema:
 def _route(parts: "_Parts") -> Schema:
     route = parts.of(RouteHead)
     route["properties"]["inject"] = parts.choice(InjectHead, "kind", INJECTORS)
-    route["properties"]["judging"] = parts.of(JudgingOptions)
+    route["properties"]["judging"] = parts.of(JudgingRules)
     return route
 
 

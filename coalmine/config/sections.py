@@ -11,7 +11,6 @@ from coalmine.config.located import Report, nearest, written_keys
 from coalmine.config.model import (
     CheckHead,
     InjectHead,
-    JudgingOptions,
     KindHead,
     PageRule,
     RouteHead,
@@ -26,6 +25,7 @@ from core.options import Options
 from paging.receivers.protocol import RECEIVERS
 from probes.protocol import PROBES
 from selfcheck.backends.protocol import BACKENDS
+from selfcheck.canary.judging import JudgingRules
 from selfcheck.hops.protocol import HOP_READERS
 from selfcheck.injectors.protocol import INJECTORS
 
@@ -44,7 +44,7 @@ _BROWSER_TIMEOUT_S = 30.0
 class Sections:
     """What could be read of each section; wrong entries are in the report, not here."""
 
-    judging: JudgingOptions
+    judging: JudgingRules
     kinds: dict[str, dict[str, KindConfig]]
     checks: dict[int, CheckConfig]
     routes: dict[int, RouteConfig]
@@ -87,13 +87,13 @@ class Judging:
     """The file's own `judging:` block; wrong or absent, it stands for the defaults."""
 
     written: Raw
-    options: JudgingOptions
+    options: JudgingRules
 
 
 def _read_judging(report: Report, raw: Raw) -> Judging:
     written = _mapping(report, raw, "judging")
-    options = report.validate(JudgingOptions, ("judging",), dict(written))
-    return Judging(written, options) if options else Judging({}, JudgingOptions())
+    options = report.validate(JudgingRules, ("judging",), dict(written))
+    return Judging(written, options) if options else Judging({}, JudgingRules())
 
 
 def load_kind(report: Report, path: Path, registry: Registry[Any], kind: object) -> Any | None:
@@ -194,17 +194,17 @@ def _read_route(report: Report, path: Path, entry: Raw, top: Judging) -> RouteCo
         hops=head.hops,
         read=head.read,
         group=head.group,
-        expect_drop=head.expect_drop,
+        expect_drop=head.expect_drop.declared() if head.expect_drop else None,
         judging=judging,
         at=position(report, path),
     )
 
 
-def _route_judging(report: Report, path: Path, entry: Raw, top: Judging) -> JudgingOptions | None:
+def _route_judging(report: Report, path: Path, entry: Raw, top: Judging) -> JudgingRules | None:
     own = entry.get("judging")
     if not isinstance(own, dict) or not own:
         return top.options
-    return report.validate(JudgingOptions, path, {**top.written, **own})
+    return report.validate(JudgingRules, path, {**top.written, **own})
 
 
 def _read_inject(report: Report, path: Path, entry: Raw) -> tuple[InjectHead, Options] | None:

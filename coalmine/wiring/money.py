@@ -3,11 +3,10 @@
 import random
 from datetime import date, timedelta
 from decimal import Decimal
-from pathlib import Path
 
 from coalmine.config.parsed import Config
 from core.clock import Clock
-from core.errors import CoalmineError
+from core.errors import ConfigError, Problem
 from scheduler.readmodel import CostRow
 from scheduler.store import SamplesStore
 from selfcheck.canary.model import Signal
@@ -28,18 +27,19 @@ _STORED = frozenset({Cause.READ_SIDE})
 def read_books(config: Config, today: date) -> tuple[PriceBook, ...]:
     """The config's price books: `builtin:NAME` or a file beside the config.
 
-    Raises ConfigError for a book with mistakes, CoalmineError for one that is not there.
+    Raises ConfigError for a book with mistakes, or that is not there.
     """
-    return tuple(_book(name, config.base_dir, today) for name in config.top.cost.price_books)
+    return tuple(_book(name, config, today) for name in config.top.cost.price_books)
 
 
-def _book(name: str, base: Path, today: date) -> PriceBook:
+def _book(name: str, config: Config, today: date) -> PriceBook:
     try:
         if name.startswith(BUILTIN):
             return shipped(name.removeprefix(BUILTIN), today)
-        return load(base / name, today)
+        return load(config.base_dir / name, today)
     except OSError as exc:
-        raise CoalmineError(f"cost.price_books: {name} cannot be read: {exc.strerror}") from exc
+        told = f"{name} cannot be read: {exc.strerror}"
+        raise ConfigError([Problem(str(config.path), 1, 1, "cost.price_books", told)]) from exc
 
 
 class Money:

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import cast
 
 from coalmine.config.model import PageRule as PageOptions
 from coalmine.config.parsed import Config, KindConfig, RouteConfig
 from paging.config import HeartbeatTarget, Match, PageRule, PagingConfig, Subject
 from paging.model import Severity
 from paging.receivers.protocol import RECEIVERS, Receiver, ReceiverParts
-from selfcheck.canary.judging import JudgingRules
 
 PAGING_CHECK = "coalmine.paging"
 CONFIG_CHECK = "coalmine.config"
@@ -66,7 +64,7 @@ def _subjects(config: Config) -> list[Subject]:
 
 
 def _route_subject(route: RouteConfig) -> Subject:
-    judging = cast("JudgingRules", route.judging)
+    judging = route.judging
     return Subject(
         route.name, "canary", route.every_s, judging.deadline_ceiling, judging.confirm_after,
         severity={"fail": route.severity},

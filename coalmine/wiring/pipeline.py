@@ -81,11 +81,12 @@ class Pipeline:
         found = {finding.route: finding for finding in localise(inputs)}
         # While a route recovers, its canaries no longer tell where they were lost: the place that
         # was found in the same trouble stays.
-        self._named = {
-            route: finding if finding.hop else self._named.get(route, finding)
-            for route, finding in found.items()
-        }
+        self._named = {route: self._kept(finding) for route, finding in found.items()}
         return self._named
+
+    def _kept(self, finding: Finding) -> Finding:
+        before = self._named.get(finding.route)
+        return before if before is not None and before.hop and not finding.hop else finding
 
     def intent(self, status: RouteStatus, row: LedgerRow) -> str:
         """Evidence that a hop of the route dropped `row` on purpose; "" when there is none."""
@@ -97,7 +98,7 @@ class Pipeline:
         ]
         others = [one for one in status.rows if one.canary.key != row.canary.key]
         lost = replace(row, outcome=Outcome.LOST)
-        if row.canary.key not in explain_drops([lost, *others], None, balances):
+        if row.canary.key not in explain_drops([lost, *others], balances):
             return ""
         moved = [
             f"{balance.hop}: {component} dropped {count} on purpose"
@@ -115,6 +116,7 @@ class Pipeline:
 def evidence(status: RouteStatus) -> RouteEvidence:
     """What the newest judged canaries of a route say, as localisation takes it."""
     rows = status.rows
+    declared = status.spec.expect_drop is not None
     stamped: dict[str, int] = {}
     for row in rows:
         for hop in row.hop_stamps:
@@ -133,8 +135,8 @@ def evidence(status: RouteStatus) -> RouteEvidence:
         maybe_silent=sum(_silent(row) for row in rows),
         read_broken=_read_broken(status),
         never_seen=not status.ever_seen,
-        policy_dropped=sum(row.outcome is Outcome.POLICY_DROP for row in rows),
-        drop_declared=status.spec.expect_drop is not None,
+        policy_dropped=0 if declared else sum(r.outcome is Outcome.POLICY_DROP for r in rows),
+        drop_declared=declared,
         stamped=stamped,
     )
 

@@ -24,10 +24,8 @@ from scheduler.live import PlanItem
 from selfcheck.backends.protocol import BACKENDS, Backend, SourceReader, WriteRule
 from selfcheck.canary.budget import ReadBackoff
 from selfcheck.canary.cycle import RouteCycle
-from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.ledger import Epoch, Ledger
 from selfcheck.canary.model import LedgerRow
-from selfcheck.canary.policy import ExpectDrop
 from selfcheck.canary.route import RouteSpec
 from selfcheck.hops.protocol import HOP_READERS, HopCounters
 from selfcheck.injectors.protocol import INJECTORS, Injector
@@ -119,9 +117,7 @@ def build_plan(config: Config, generation: int, works: Works, old: Plan | None) 
     probes = {one.name: _probe(one, config, works, old) for one in config.checks}
     backends = {one.name: _backend(one, works, old) for one in config.backends}
     by_name = {one.name: one for one in config.backends}
-    backoffs = {
-        name: ReadBackoff(cast("JudgingRules", config.judging), works.rng) for name in backends
-    }
+    backoffs = {name: ReadBackoff(config.judging, works.rng) for name in backends}
     routes: dict[str, Route] = {}
     for one in config.routes:
         routes[one.name] = _route(one, by_name, backends, backoffs, works, generation, old)
@@ -199,14 +195,13 @@ def _route(
     injector = INJECTORS.load(one.kind).build(one.options, works.parts, rule)
     cycle = RouteCycle(
         _spec(one, mark), injector, backends[one.read], works.ledger, works.clock, works.rng,
-        works.epoch, works.publish, cast("JudgingRules", one.judging), generation,
+        works.epoch, works.publish, one.judging, generation,
         backoffs[one.read], works.intended,
     )  # fmt: skip
     return Route(one, cycle, injector, mark)
 
 
 def _spec(one: RouteConfig, mark: str) -> RouteSpec:
-    drop = one.expect_drop
     return RouteSpec(
         name=one.name,
         signal=one.signal,
@@ -214,7 +209,7 @@ def _spec(one: RouteConfig, mark: str) -> RouteSpec:
         group=one.group,
         hops=hop_names(one),
         backend=one.read,
-        expect_drop=None if drop is None else ExpectDrop(drop.ratio, drop.reason),
+        expect_drop=one.expect_drop,
         service_name=SERVICE_NAME,
         sent_under=mark,
         target_s=None,
@@ -227,12 +222,16 @@ def hop_names(one: RouteConfig) -> tuple[str, ...]:
 
 
 def _retiring(routes: Mapping[str, Route], old: Plan | None) -> dict[str, Route]:
-    """Routes of `old` that are gone or sent another way, as long as canaries are under way."""
+    """Routes that the config no longer has, as long as canaries of theirs are under way."""
     if old is None:
         return {}
+    # One that leaves now may yet send a canary before the swap: pending or not, it is read on.
     gone = {name: route for name, route in old.routes.items() if name not in routes}
-    leaving = {**old.retiring, **gone}
-    return {name: one for name, one in leaving.items() if one.cycle.status().pending}
+    left = {
+        name: one for name, one in old.retiring.items()
+        if name not in routes and one.cycle.status().pending
+    }  # fmt: skip
+    return {**left, **gone}
 
 
 def _pipeline(config: Config, works: Works, old: Plan | None) -> Pipeline:
@@ -264,9 +263,6 @@ def _watch(
     if not hasattr(backend, "newest"):
         return None
     reader = cast("SourceReader", backend)
-    before = None if old is None else old.watches.get(source.name)
-    if before is not None and before.source == source:
-        return before
 
     def gate(names: tuple[str, ...]) -> Verdict:
         # A source that no route stands beside cannot be told from a broken path: judged as it is.
@@ -274,6 +270,9 @@ def _watch(
             return Verdict.OK
         return worst(routes[name].cycle.status().verdict for name in names)
 
+    before = None if old is None else old.watches.get(source.name)
+    if before is not None and before.source == source:
+        return before.moved(reader, gate)
     return QuietWatch(source, reader, gate, works.clock)
 
 
@@ -289,7 +288,7 @@ def _checks(
         for one in config.checks
     ]  # fmt: skip
     for name, route in routes.items():
-        rules = cast("JudgingRules", route.config.judging)
+        rules = route.config.judging
         limit = rules.injection_deadline + rules.store_deadline
         found.append(Check(name, "canary", route.config.every_s, limit, "canaries",
                            _inject_run(route.cycle)))  # fmt: skip
@@ -351,5 +350,5 @@ def plan_items(config: Config) -> list[PlanItem]:
 
 
 def _route_limit_s(one: RouteConfig) -> float:
-    rules = cast("JudgingRules", one.judging)
+    rules = one.judging
     return freshness_limit_s(one.every_s, rules.deadline_ceiling, rules.confirm_after)

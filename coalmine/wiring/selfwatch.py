@@ -4,12 +4,13 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from coalmine.config.parsed import Config
 from coalmine.wiring.paging import CONFIG_CHECK, ENGINE_CHECK, SELF_EVERY_S
 from core.clock import Clock, instant
-from core.errors import StoreError
+from core.errors import StoreError, StoreTakenError
 from core.reason import Reason
 from core.result import Result, RunEnvelope, Trust
-from core.verdict import Verdict
+from core.verdict import Verdict, freshness_limit_s
 from paging.heartbeats import Proof
 from scheduler.engine.watchdog import Watchdog
 from scheduler.readmodel import VitalLine
@@ -20,8 +21,10 @@ log = logging.getLogger("coalmine")
 
 LOOP_STALE_S = 5.0
 STORE_STALE_S = 35.0
-BROKEN_FOR_S = 60.0
+# Longer than the longest pause between two tries of what is broken.
+BROKEN_FOR_S = 90.0
 _RESULT_STALE_S = 120.0
+_RUN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +32,19 @@ class Signs:
     """Where signs of life are read; each may be called from any thread.
 
     beats: of the probing loop; paging_tick: boot seconds of the last paging turn.
-    newest_result: boot seconds of the newest result, None before the first one.
+    newest_result: boot seconds of the newest result, None before the first one;
+    result_limit_s: the age at which it proves nothing any more.
     export: the vital of OTLP export, None when there is none. troubles: paging's own.
+    die: ends the service, because of an error that no retry mends.
     """
 
     beats: Callable[[], int]
     paging_tick: Callable[[], float]
     newest_result: Callable[[], float | None]
+    result_limit_s: Callable[[], float]
     export: Callable[[], VitalLine | None]
     troubles: Callable[[], tuple[str, ...]]
+    die: Callable[[str, Exception], None]
 
 
 class SelfWatch:
@@ -71,6 +78,8 @@ class SelfWatch:
         try:
             await self._stores.beat()
             self._store_ok_at, self._store_error = self._clock.monotonic(), ""
+        except StoreTakenError as exc:
+            self._signs.die("store", exc)
         except StoreError as exc:
             self._store_error = str(exc)
         self._publish(self._envelope(ENGINE_CHECK, self._engine_result()))
@@ -82,8 +91,8 @@ class SelfWatch:
 
     def vitals(self) -> tuple[VitalLine, ...]:
         """One line a part; safe from any thread."""
-        now = self._clock.monotonic()
         self._note_beat()
+        now = self._clock.monotonic()
         lines = [
             _line("scheduler", now - self._beat_at, LOOP_STALE_S, "no tick"),
             _line("paging", now - self._signs.paging_tick(), LOOP_STALE_S, "no tick"),
@@ -98,10 +107,10 @@ class SelfWatch:
 
     async def proof(self) -> Proof:
         """One full round of work: both loops, a result, a durable write and read, the outbox."""
-        missing = [f"{one.part}: {one.detail}" for one in self.vitals()
+        missing = [one.detail for one in self.vitals()
                    if one.verdict is not Verdict.OK and one.part != "export"]  # fmt: skip
         newest = self._signs.newest_result()
-        if newest is None or self._clock.monotonic() - newest > _RESULT_STALE_S:
+        if newest is None or self._clock.monotonic() - newest > self._signs.result_limit_s():
             missing.append("no probe or canary has had a result lately")
         try:
             holder = await self._read_back()
@@ -149,6 +158,13 @@ class SelfWatch:
             started=now, ended=now, verdict=result.verdict, reason=result.reason,
             detail=result.detail, facts=result.facts, trust=Trust(0.0, 0.0, 0.0),
         )  # fmt: skip
+
+
+def result_limit_s(config: Config) -> float:
+    """Age of the newest result at which nothing seems to run: two minutes, or the plan's pace."""
+    paces = [one.every_s for one in config.checks if one.every_s]
+    paces += [one.every_s for one in config.routes]
+    return max(_RESULT_STALE_S, freshness_limit_s(min(paces, default=86_400.0), _RUN_S))
 
 
 def _counted(problems: tuple[str, ...]) -> Mapping[str, int]:

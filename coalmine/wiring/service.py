@@ -5,6 +5,7 @@ import logging
 import random
 import signal
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,12 +14,12 @@ from coalmine.config.reload import ConfigWatch, Loaded
 from coalmine.wiring.money import Money
 from coalmine.wiring.paging import paging_config, source_check
 from coalmine.wiring.picture import balance_rows, finding_facts, route_row, source_row
-from coalmine.wiring.plan import OWN_LANE, Works, build_plan, lanes
-from coalmine.wiring.selfwatch import SelfWatch, Signs
+from coalmine.wiring.plan import OWN_LANE, Plan, Works, build_plan, lanes
+from coalmine.wiring.selfwatch import SelfWatch, Signs, result_limit_s
 from coalmine.wiring.serving import Served, Serving
 from core.clock import Clock, instant
 from core.egress import Egress
-from core.errors import CoalmineError
+from core.errors import StoreError
 from core.kinds import Parts
 from core.outbound.client import CurlOutbound
 from core.resolve import Resolver
@@ -62,22 +63,38 @@ class Service:
         self._told: dict[str, str] = {}
         self._last_result_s: float | None = None
         self._stopped = asyncio.Event()
+        # What is open, each part with its own end; one that fails to end keeps no other from it.
+        self._opened = AsyncExitStack()
         self._fatal = ""
 
     async def start(self) -> str:
-        """Open, build, begin; returns the API's address. Raises CoalmineError when it cannot."""
-        config, clock = self._config, self._clock
+        """Open, build, begin; returns the API's address.
+
+        Raises CoalmineError when it cannot; then nothing is left half started.
+        """
+        try:
+            return await self._start()
+        except BaseException:
+            await self._opened.aclose()
+            raise
+
+    async def _start(self) -> str:
+        config, clock, opened = self._config, self._clock, self._opened
         where = config.database_url or config.data_dir
         self._stores = await asyncio.to_thread(
             open_stores, where, clock, instance=config.top.instance
         )
+        opened.push_async_callback(asyncio.to_thread, self._stores.close)
         self._epoch = await self._stores.ledger.begin()
         self._egress = Egress(config.top.egress.allow)
         self._outbound = CurlOutbound(clock, Resolver(), self._egress)
+        opened.push_async_callback(self._outbound.close)
         self._fanout = Fanout(
             (self._keep, self._stores.samples.append, self._page, self._export), (self._page_gap,)
         )
         self._plan = build_plan(config, 1, self._works(), None)
+        opened.push_async_callback(self._close_plan)
+        self._paged = _names(self._plan)
         self._money.remember(self._stores.samples)
         self._paging = PagingController(
             paging_config(config), self._stores.state, clock, self._rng, self._epoch.number,
@@ -89,34 +106,38 @@ class Service:
         )  # fmt: skip
         self._selfwatch = SelfWatch(clock, self._stores, self._signs(), self._fanout.publish)
         self._serving = Serving(config, clock, self._rng, self._served())
+        opened.push_async_callback(asyncio.to_thread, self._serving.stop)
+        opened.push_async_callback(asyncio.to_thread, self._paging.stop)
+        opened.callback(self._selfwatch.stop)
         await asyncio.to_thread(self._paging.start)
         for warning in config.warnings:
             log.warning("config %s", warning)
         # Before the rules hear of anything new, every route's verdict is derived from the ledger.
         for route in self._plan.routes.values():
             await route.cycle.load()
+        opened.push_async_callback(self._engine.stop, STOP_GRACE_S)
         await self._engine.start(self._plan.checks, self._steps(), 1)
         self._serving.start()
         return self._serving.url
 
-    async def run(self) -> int:
-        """Serve until SIGTERM or SIGINT (0), or until something of ours is broken for good (2)."""
+    def listen(self) -> None:
+        """Take SIGTERM and SIGINT for the end and SIGHUP for a reload; in the main thread only."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopped.set)
         loop.add_signal_handler(signal.SIGHUP, self._watch.request)
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT (0), or until something of ours is broken for good (2)."""
         await self._stopped.wait()
         return 2 if self._fatal else 0
 
     async def stop(self) -> None:
-        """Stop intake, let runs end, keep what is owed, close."""
-        await self._engine.stop(STOP_GRACE_S)
-        self._selfwatch.stop()
-        await asyncio.to_thread(self._paging.stop)
-        await asyncio.to_thread(self._serving.stop)
+        """Stop intake, let runs end, keep what is owed, close: the reverse of the start."""
+        await self._opened.aclose()
+
+    async def _close_plan(self) -> None:
         await self._plan.close(None)
-        await self._outbound.close()
-        await asyncio.to_thread(self._stores.close)
 
     # What flows
 
@@ -125,7 +146,11 @@ class Service:
         if envelope.verdict is not Verdict.OK:
             self._findings = self._plan.pipeline.findings(self._statuses())
             envelope = self._located(envelope)
+        before = self._latest.get(envelope.check)
         self._fanout.publish(envelope)
+        if before is None or before.envelope.verdict is not envelope.verdict:
+            # Whoever was just paged must not find a board that still says the old thing.
+            self._swap_picture()
 
     def _located(self, envelope: RunEnvelope) -> RunEnvelope:
         finding = self._findings.get(envelope.check)
@@ -148,7 +173,9 @@ class Service:
             self._last_result_s = envelope.ended.boot_s
 
     def _page(self, envelope: RunEnvelope) -> None:
-        self._paging.publish(envelope)
+        # The last words of what a reload took out open no incident: nothing would ever close it.
+        if envelope.kind == "self" or envelope.check in self._paged:
+            self._paging.publish(envelope)
 
     def _page_gap(self, gap: NotRun) -> None:
         self._paging.not_run(gap)
@@ -190,8 +217,10 @@ class Service:
             beats=lambda: self._engine.lag.beats,
             paging_tick=self._paging.last_tick,
             newest_result=lambda: self._last_result_s,
+            result_limit_s=lambda: result_limit_s(self._plan.config),
             export=self._export_vital,
             troubles=lambda: self._paging.snapshot().troubles,
+            die=self._die,
         )
 
     def _served(self) -> Served:
@@ -221,13 +250,21 @@ class Service:
         return (*self._plan.steps, *own)
 
     async def _paint(self) -> float:
-        """Swap the picture; tell of findings that changed since they were told."""
+        """Let verdicts age, swap the picture, tell of findings that changed."""
+        for route in self._plan.routes.values():
+            route.cycle.age()
+        for status in self._swap_picture():
+            self._tell_again(status)
+        return PICTURE_S
+
+    def _swap_picture(self) -> list[RouteStatus]:
         plan, statuses = self._plan, self._statuses()
         self._findings = plan.pipeline.findings(statuses)
-        titles = {item.name: item.title for item in plan.items}
         self._picture = Picture(
             routes=tuple(
-                route_row(one, titles[one.spec.name], self._findings.get(one.spec.name))
+                route_row(
+                    one, plan.routes[one.spec.name].config.title, self._findings.get(one.spec.name)
+                )
                 for one in statuses
             ),
             balance=balance_rows(plan.pipeline.states()),
@@ -236,10 +273,9 @@ class Service:
                 for one in plan.config.sources
             ),
             costs=self._money.rows,
+            painted_s=self._clock.monotonic(),
         )
-        for status in statuses:
-            self._tell_again(status)
-        return PICTURE_S
+        return statuses
 
     def _tell_again(self, status: RouteStatus) -> None:
         name = status.spec.name
@@ -249,6 +285,9 @@ class Service:
             return
         latest = self._latest.get(name)
         if latest is None or self._told.get(name) == finding.sentence():
+            return
+        if latest.envelope.verdict is not status.verdict:
+            # It has news of its own to tell; what was said before must not be told as new.
             return
         now = instant(self._clock)
         self._fanout.publish(self._located(replace(latest.envelope, ended=now)))
@@ -274,8 +313,9 @@ class Service:
             try:
                 await self._reload(found.config)
                 self._selfwatch.config_problems = ()
-            except (CoalmineError, ValueError) as exc:
-                self._refuse(tuple(str(exc).splitlines()))
+            except Exception as exc:  # noqa: BLE001  a plan that cannot be built is a refused one
+                told = str(exc) or type(exc).__name__
+                self._refuse(tuple(told.splitlines()))
         elif found is not None:
             self._refuse(tuple(map(str, found.problems)))
         elif self._selfwatch.config_problems and self._watch.settled():
@@ -287,22 +327,38 @@ class Service:
             log.error("config_refused %s", problem)
         self._selfwatch.config_problems = problems
 
+    async def _load(self, plan: Plan) -> None:
+        """As late as can be: what is sent the old way until the swap is judged the new way."""
+        for route in plan.routes.values():
+            try:
+                await route.cycle.load()
+            except StoreError as exc:
+                # The route's own step tries again, and it is blind until then.
+                self._broken(f"reload {route.config.name}", exc)
+
     async def _reload(self, config: Config) -> None:
         """Build all of the new plan, swap, drain the old; on any error the old one stays live."""
         old = self._plan
         money = Money(config, self._clock, self._rng)
         money.adopt(self._money)
         plan = build_plan(config, old.generation + 1, self._works(), old)
-        for route in plan.routes.values():
-            await route.cycle.load()
+        self._paged = _names(old) & _names(plan)
         try:
             await asyncio.to_thread(self._paging.apply, paging_config(config), plan.generation)
-        except Exception:
+        except BaseException:
+            self._paged = _names(old)
             await plan.close(old)
             raise
+        await self._load(plan)
         self._plan, self._money, self._config = plan, money, config
+        self._paged = _names(plan)
         await self._engine.apply(plan.checks, self._steps(), plan.generation)
         self._latest.retain(frozenset(item.name for item in plan.items))
         self._watch.accept(config)
         await old.close(plan)
         log.warning("config_reloaded generation=%d", plan.generation)
+
+
+def _names(plan: Plan) -> frozenset[str]:
+    """The check ids of a plan."""
+    return frozenset(item.name for item in plan.items)

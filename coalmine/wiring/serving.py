@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from coalmine.config.parsed import Config
 from coalmine.wiring.selfwatch import SelfWatch
@@ -12,7 +13,6 @@ from paging.controller import PagingController
 from scheduler.api.app import ApiParts, make_app
 from scheduler.api.server import ApiServer
 from scheduler.engine.engine import Engine
-from scheduler.export.otlp import OtlpExport, OtlpSettings
 from scheduler.export.points import Internals
 from scheduler.export.prometheus import exposition
 from scheduler.latest import LatestTable
@@ -20,6 +20,9 @@ from scheduler.live import LiveParts, LiveReadModel, PagingPicture, Picture, Pla
 from scheduler.readmodel import ActionRequest, VitalLine
 from scheduler.store import Stores
 from scheduler.told import LOG_ROWS, action_of, incident_rows, log_rows
+
+if TYPE_CHECKING:
+    from scheduler.export.otlp import OtlpExport, OtlpSettings
 
 OK_SPAN_SHARE = 0.01
 
@@ -61,6 +64,8 @@ class Serving:
         """Serve and export."""
         self._server.start()
         if self._settings is not None:
+            from scheduler.export.otlp import OtlpExport
+
             self._otlp = OtlpExport(
                 self._settings, self.model, self.internals, self._clock, self._rng,
                 self._namespace,
@@ -121,7 +126,9 @@ class Serving:
         incidents = incident_rows(
             snapshot.incidents, told, self._served.latest.get, self._namespace, self._clock
         )
-        return PagingPicture(incidents, log_rows(told, state.recent_actions(LOG_ROWS)))
+        actions = state.recent_actions(LOG_ROWS)
+        folded = state.folded([one.action_id for one in actions])
+        return PagingPicture(incidents, log_rows(told, actions, folded))
 
     def _append(self, request: ActionRequest) -> None:
         self._served.stores.state.append_action(action_of(request, instant(self._clock)))
@@ -141,8 +148,11 @@ class Serving:
         }  # fmt: skip
 
 
-def _otlp_settings(config: Config) -> OtlpSettings | None:
+def _otlp_settings(config: Config) -> "OtlpSettings | None":
     otlp = config.top.export.otlp
     if otlp is None:
         return None
+    # The SDK is loaded by those who export.
+    from scheduler.export.otlp import OtlpSettings
+
     return OtlpSettings(otlp.url, dict(otlp.headers), otlp.every, OK_SPAN_SHARE)

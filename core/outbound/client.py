@@ -77,13 +77,17 @@ class CurlOutbound(Outbound):
             request = following
 
     async def _one_hop(self, request: Request, exchange: _Exchange) -> Response | Fault:
+        try:
+            _, host, port = origin_of(request.url)
+        except ValueError as exc:
+            return Fault(Reason.INTERNAL, f"URL: {exc}", ours=True)
         exchange.resolve_started = self._clock.monotonic()
-        address = await self._judged_address(request)
+        address = await self._judged_address(request, host, port)
         exchange.resolve_s = self._clock.monotonic() - exchange.resolve_started
         if isinstance(address, Fault):
             return address
         try:
-            transfer = Transfer(request, request.url, origin_of(request.url)[1], address)
+            transfer = Transfer(request, request.url, host, address)
         except (pycurl.error, UnicodeError) as exc:
             return Fault(Reason.INTERNAL, f"request refused by the client: {exc}", ours=True)
         exchange.transfer = transfer
@@ -112,12 +116,8 @@ class CurlOutbound(Outbound):
             self._clock.monotonic() - exchange.started,
         )
 
-    async def _judged_address(self, request: Request) -> Address | Fault:
+    async def _judged_address(self, request: Request, host: str, port: int) -> Address | Fault:
         """The first address of the URL's host, when the guard allows it: never a second look-up."""
-        try:
-            _, host, port = origin_of(request.url)
-        except ValueError as exc:
-            return Fault(Reason.INTERNAL, f"URL: {exc}", ours=True)
         found = await self._resolver.resolve(host)
         if isinstance(found, Unresolved):
             reason, ours = found.reason, found.ours

@@ -21,7 +21,7 @@ class Multi:
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
         # Several checks over one connection would make one's trouble the other's.
         self._multi.setopt(pycurl.M_PIPELINING, 0)
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._watched: dict[int, int] = {}
         self._waiting: dict[Any, asyncio.Future[tuple[int, str]]] = {}  # pycurl has no types
 
@@ -75,7 +75,10 @@ class Multi:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if timeout_ms >= 0:
+        if timeout_ms == 0:
+            # What curl wants at once, it wants for each new transfer: no timer is needed for it.
+            self._timer = self._loop.call_soon(self._on_timeout)
+        elif timeout_ms > 0:
             self._timer = self._loop.call_later(timeout_ms / 1000, self._on_timeout)
 
     def _on_timeout(self) -> None:

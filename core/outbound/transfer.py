@@ -1,6 +1,7 @@
 """One request on the wire: a curl handle, what it may do, and what it measured."""
 
 import errno
+import re
 import socket
 import ssl
 from pathlib import Path
@@ -19,6 +20,7 @@ _PROTOCOLS: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 _MAX_HEADER_BYTES: Final = 64 << 10
 _MAX_HEADERS: Final = 256
 _CONNECT_MARGIN_MS: Final = 5000
+_BREAKS: Final = re.compile("[\r\n\0]")
 _SYSTEM_CA: Final = ssl.get_default_verify_paths().cafile
 
 
@@ -154,7 +156,7 @@ class Transfer:
             put(pycurl.NOBODY, 1)
         elif request.method in {"POST", "PUT", "PATCH"}:
             lines.append("Content-Length: 0")
-        if any(char in "\r\n\0" for line in (*lines, request.method) for char in line):
+        if _BREAKS.search("|".join((*lines, request.method))):
             raise UnicodeError("line break in a header or method")
         put(pycurl.HTTPHEADER, [line.encode("latin-1") for line in lines])
         put(pycurl.CUSTOMREQUEST, request.method)

@@ -3,9 +3,9 @@
 import hmac
 import json
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 
 from pydantic import TypeAdapter
@@ -22,6 +22,7 @@ from core.text import safe_text
 from scheduler.readmodel import ActionRequest, Board, ReadModel
 
 BODY_CAP = 64 * 1024
+_NAME_LIMIT = 255
 _ADAPTER: TypeAdapter[Board] = TypeAdapter(Board)
 _KINDS = frozenset({"ack", "unack", "mute", "unmute"})
 
@@ -80,7 +81,10 @@ def make_app(parts: ApiParts) -> Starlette:
 
 async def _http_problem(_: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
-    return problem(exc.status_code, str(exc.detail))
+    refusal = problem(exc.status_code, str(exc.detail))
+    # Says which methods are allowed, where the method was not.
+    refusal.headers.update(exc.headers or {})
+    return refusal
 
 
 async def _store_problem(_: Request, exc: Exception) -> Response:
@@ -139,7 +143,7 @@ class _Handlers:
             return problem(413, f"a body has at most {BODY_CAP} bytes")
         try:
             wanted = _action(json.loads(body))
-        except (ValueError, TypeError, KeyError) as exc:
+        except (ValueError, OverflowError, RecursionError) as exc:
             return problem(400, f"not an action: {exc}")
         await run_in_threadpool(self._parts.model.act, wanted)
         return JSONResponse({"action_id": wanted.action_id}, 202)
@@ -147,8 +151,9 @@ class _Handlers:
     def _allowed(self, request: Request) -> bool:
         if self._parts.token is None:
             return False
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        return hmac.compare_digest(given.encode(), self._parts.token.reveal().encode())
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        right = hmac.compare_digest(given.encode(), self._parts.token.reveal().encode())
+        return right and scheme.lower() == "bearer"
 
 
 async def _body(request: Request) -> bytes | None:
@@ -161,21 +166,39 @@ async def _body(request: Request) -> bytes | None:
     return bytes(chunks)
 
 
-def _action(data: dict[str, object]) -> ActionRequest:
-    kind, subject = str(data["kind"]), str(data["subject"])
-    if kind not in _KINDS:
+def _action(data: object) -> ActionRequest:
+    """Raises ValueError or OverflowError for what is no action."""
+    if not isinstance(data, dict) or not all(
+        value is None or isinstance(value, str) for value in data.values()
+    ):
+        raise ValueError("expected an object whose values are text")
+    given: dict[str, str] = {key: value for key, value in data.items() if value is not None}
+    if (kind := given.get("kind")) not in _KINDS:
         raise ValueError(f"kind must be one of {', '.join(sorted(_KINDS))}")
-    until = data.get("until")
-    moment = None if until is None else datetime.fromisoformat(str(until))
-    if moment is not None and moment.tzinfo is None:
-        raise ValueError("until needs a time zone")
-    if kind == "mute" and (moment is None or not str(data.get("reason", "")).strip()):
+    reason, until = given.get("reason", ""), _until(given.get("until"))
+    if kind == "mute" and (until is None or not reason.strip()):
         raise ValueError("a mute needs a reason and an end")
     return ActionRequest(
-        action_id=str(data.get("action_id") or uuid.uuid4()),
+        action_id=_name(given, "action_id") if given.get("action_id") else str(uuid.uuid4()),
         kind=kind,
-        subject=subject,
-        author=safe_text(str(data.get("author", "api")), 80),
-        reason=safe_text(str(data.get("reason", "")), 300),
-        until=moment,
+        subject=_name(given, "subject"),
+        author=safe_text(given.get("author", "api"), 80),
+        reason=safe_text(reason, 300),
+        until=until,
     )
+
+
+def _name(given: Mapping[str, str], key: str) -> str:
+    name = given.get(key, "")
+    if not name or safe_text(name, _NAME_LIMIT) != name:
+        raise ValueError(f"{key} must be 1 to {_NAME_LIMIT} printable characters")
+    return name
+
+
+def _until(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("until needs a time zone")
+    return moment.astimezone(UTC)

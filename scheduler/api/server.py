@@ -33,7 +33,8 @@ class ApiServer:
     def stop(self, limit_s: float) -> None:
         """End within `limit_s`."""
         self._server.should_exit = True
-        self._thread.join(limit_s)
+        if self._thread.is_alive():
+            self._thread.join(limit_s)
         self._socket.close()
 
     def _run(self) -> None:

@@ -36,6 +36,8 @@ from scheduler.engine.timeline import first_offset_s
 
 MARKS_EVERY_S = 5.0
 MARKS_DEADLINE_S = 2.0
+# Longer than the store takes to say that it is busy: its own word tells more than a time-out.
+_KEEP_DEADLINE_S = 15.0
 _LAG_WINDOW_S = 10.0
 # Written over the mark of a removed check: a check that comes back has missed nothing.
 _GONE_S = -1.0
@@ -128,7 +130,7 @@ class Engine:
         marks = await self._read_marks()
         self._clockwork.start()
         self._supervisor.own(Step("engine lag", NO_LANE, self.lag.beat, 5.0))
-        self._supervisor.own(Step("engine marks", NO_LANE, self._keep_marks, MARKS_DEADLINE_S))
+        self._supervisor.own(Step("engine marks", NO_LANE, self._keep_marks, _KEEP_DEADLINE_S))
         for check in checks:
             self._enter(check, generation, marks.get(check.name))
         self._steps = tuple(steps)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from core.clock import Clock
-from core.errors import PluginError
+from core.errors import PluginError, StoreError
 from scheduler.engine.lanes import LaneFullError, Lanes
 from scheduler.engine.leash import Leash
 from scheduler.engine.protocol import Step
@@ -32,7 +32,10 @@ class Supervisor:
         on_fatal: OnTrouble,
         fatal_in_a_row: int = FATAL_IN_A_ROW,
     ) -> None:
-        """on_broken(name, error): a step failed; on_fatal: so often in a row that we should end."""
+        """on_broken(name, error): a step failed; on_fatal: so often in a row that we should end.
+
+        Our own store may fail for as long as it likes: probing and paging go on from memory.
+        """
         self._clock, self._lanes, self._leash = clock, lanes, leash
         self._on_broken, self._on_fatal = on_broken, on_fatal
         self._fatal_in_a_row = fatal_in_a_row
@@ -103,7 +106,8 @@ class Supervisor:
         self.restarts += 1
         try:
             self._on_broken(step.name, exc)
-            if failures == self._fatal_in_a_row:
+            # A full disk or a locked database is waited for: a restart would not even get as far.
+            if failures >= self._fatal_in_a_row and not isinstance(exc, StoreError):
                 self._on_fatal(step.name, exc)
         except Exception:  # noqa: BLE001  the last place that can still say so
             _log.exception("trouble_not_told step=%s", step.name)

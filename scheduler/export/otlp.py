@@ -106,14 +106,14 @@ class OtlpExport:
         self._last: dict[str, Verdict] = {}
         resource = Resource.create({"service.name": "coalmine", "service.namespace": namespace})
         self._metrics = self._meter_provider(resource)
-        self._logs = LoggerProvider(resource=resource)
+        self._logs = LoggerProvider(resource=resource, shutdown_on_exit=False)
         self._logs.add_log_record_processor(
             BatchLogRecordProcessor(
                 OTLPLogExporter(self._url("logs"), headers=dict(settings.headers), timeout=10),
                 max_queue_size=_QUEUE,
             )
         )
-        self._spans = TracerProvider(resource=resource)
+        self._spans = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._spans.add_span_processor(
             BatchSpanProcessor(
                 OTLPSpanExporter(self._url("traces"), headers=dict(settings.headers), timeout=10),
@@ -163,7 +163,7 @@ class OtlpExport:
         reader = PeriodicExportingMetricReader(
             self._exporter, export_interval_millis=self._settings.every_s * 1000
         )
-        provider = MeterProvider(metric_readers=[reader], resource=resource)
+        provider = MeterProvider(metric_readers=[reader], resource=resource, shutdown_on_exit=False)
         meter = provider.get_meter("coalmine")
         for spec in METRICS:
             name = spec.name.removesuffix("_total")

@@ -56,14 +56,14 @@ def points(board: Board, internals: Internals) -> Iterator[Point]:
 
 def fact_points(board: Board, specs: tuple[FactSpec, ...]) -> Iterator[tuple[FactSpec, Point]]:
     """Numeric facts of probes as `coalmine_probe_<fact>{check}`; fresh checks only."""
+    by_name = {spec.name: spec for spec in specs}
     for check in board.checks:
         if check.was is not None:
             continue
-        for spec in specs:
-            value = check.facts.get(spec.name)
-            if isinstance(value, int | float):
-                name = f"coalmine_probe_{spec.name}"
-                yield spec, Point(name, (check.name,), float(value))
+        for name, value in check.facts.items():
+            spec = by_name.get(name)
+            if spec is not None and isinstance(value, int | float):
+                yield spec, Point(f"coalmine_probe_{name}", (check.name,), float(value))
 
 
 def _check(row: CheckRow) -> Iterator[Point]:

@@ -133,7 +133,7 @@ class LedgerStore(Ledger, ScheduleStore):
             await self._write(ledger_steps.keep_marks, marks)
 
     async def beat(self, holder: str) -> None:
-        """Write the service's heartbeat. Raises StoreLostError when another has taken over."""
+        """Write the service's heartbeat. Raises StoreTakenError when another has taken over."""
         await self._write(ledger_steps.beat, (holder, instant(self._clock)))
 
     def holder(self) -> InstanceRow | None:

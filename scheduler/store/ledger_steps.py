@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, s
 from sqlmodel import col
 
 from core.clock import Instant
-from core.errors import StoreError, StoreLostError
+from core.errors import StoreError, StoreTakenError
 from scheduler.engine.protocol import ScheduleMark
 from scheduler.store.canary_rows import judged, opened, write_receipt
 from scheduler.store.database import upsert
@@ -164,7 +164,7 @@ def beat(connection: Connection, beats: Sequence[tuple[str, Instant]]) -> Done:
     for holder, at in beats:
         ours = update(InstanceRow).where(col(InstanceRow.holder) == holder).values(beat=at)
         if connection.execute(ours).rowcount != 1:
-            raise StoreLostError("ledger: another service has taken over this database")
+            raise StoreTakenError("ledger: another service has taken over this database")
     return [None] * len(beats)
 
 

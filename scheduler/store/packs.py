@@ -57,20 +57,23 @@ def unpack(packed: bytes) -> list[Point]:
 
 def merge(packed: bytes, new: Iterable[Point]) -> bytes:
     """The pack with `new` in it; of one (second, attempt) the newer is kept."""
-    points = {(point.offset_s, point.attempt): point for point in (*unpack(packed), *new)}
-    return b"".join(
+    fresh = {(point.offset_s, point.attempt): point for point in new}
+    if packed and fresh and min(fresh) <= _POINT.unpack_from(packed, len(packed) - _POINT.size)[:2]:
+        fresh = {(point.offset_s, point.attempt): point for point in unpack(packed)} | fresh
+        packed = b""
+    # Runs come in order almost always: then the pack need not be read.
+    return packed + b"".join(
         _POINT.pack(point.offset_s, point.attempt, rank(point.verdict), point.took_s)
-        for _, point in sorted(points.items())
+        for _, point in sorted(fresh.items())
     )
 
 
 def sums(packed: bytes) -> PackSums:
     """What a pack adds up to. Raises ValueError for an empty one."""
-    points = unpack(packed)
-    counts = dict.fromkeys(Verdict, 0)
-    for point in points:
-        counts[point.verdict] += 1
-    took = [point.took_s for point in points]
+    points = list(_POINT.iter_unpack(packed))
+    ranks = [point[2] for point in points]
+    counts = {verdict: ranks.count(number) for number, verdict in _BY_RANK.items()}
+    took = [point[3] for point in points]
     return PackSums(counts, min(took), max(took), sum(took))
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,9 @@ def append_runs(connection: Connection, items: Sequence[tuple[RunEnvelope, bool]
         point = point_of(run.scheduled_at, run.attempt, run.verdict, took_s)
         points[run.check, run.location, hour_of(run.scheduled_at)].append(point)
         latest[run.check, run.location] = run
-    upsert(connection, RunPackRow, [_pack(connection, key, new) for key, new in points.items()])
+    known = _known_packs(connection, points)
+    packs = [_pack(key, merge(known.get(key, b""), new)) for key, new in points.items()]
+    upsert(connection, RunPackRow, packs)
     upsert(connection, RunRow, [_columns(run) for run, as_row in items if as_row])
     upsert(connection, LatestRunRow, [_columns(run) for run in latest.values()])
     return [None] * len(items)
@@ -99,15 +101,21 @@ def nothing(connection: Connection, items: Sequence[None]) -> Done:
     return items
 
 
-def _pack(connection: Connection, key: _PackKey, new: list[Point]) -> dict[str, Any]:
+def _known_packs(connection: Connection, wanted: Iterable[_PackKey]) -> dict[_PackKey, bytes]:
+    """What is packed already of the wanted keys, and perhaps of others, in one question."""
+    names, locations, hours = (set(values) for values in zip(*wanted, strict=True))
+    known = select(RunPackRow.name, RunPackRow.location, RunPackRow.hour, RunPackRow.points).where(  # type: ignore[call-overload]  # columns, to SQLAlchemy
+        col(RunPackRow.name).in_(names),
+        col(RunPackRow.location).in_(locations),
+        col(RunPackRow.hour).in_(hours),
+    )
+    return {(name, location, hour): points for name, location, hour, points in
+            connection.execute(known)}  # fmt: skip
+
+
+def _pack(key: _PackKey, packed: bytes) -> dict[str, Any]:
     # Any: as the columns are.
     name, location, hour = key
-    known = select(RunPackRow.points).where(  # type: ignore[call-overload]  # a column, to SQLAlchemy
-        col(RunPackRow.name) == name,
-        col(RunPackRow.location) == location,
-        col(RunPackRow.hour) == hour,
-    )
-    packed = merge(connection.scalar(known) or b"", new)
     total = sums(packed)
     return {
         "name": name,

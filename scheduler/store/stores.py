@@ -1,6 +1,7 @@
 """Opens the three stores: as the service, which is one at a time, or as a reader."""
 
 import contextlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,9 @@ from scheduler.store.service import DatabaseLock, FileLock, Holder, Lock, adopt,
 from scheduler.store.state import StateStore
 from scheduler.store.writer import DEADLINE_S, Writer
 
+# History is written behind: nothing is decided by it.
+GATHER_S = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Stores:
@@ -33,7 +37,7 @@ class Stores:
     async def beat(self) -> None:
         """Say that the service is alive; to be called every `service.BEAT_S` seconds.
 
-        Raises StoreLostError when another service has taken over: stop at once.
+        Raises StoreTakenError when another service has taken over: stop at once.
         """
         if self._holder is None:
             raise StoreError("a reader has no heartbeat")
@@ -59,10 +63,11 @@ def open_stores(
 
     where: the data folder (made with mode 0700 when missing), or a PostgreSQL URL.
     instance: the configured one, "" for the stored one, or a new one at the first start.
-    Raises StoreError: another service, a copy of a database in use, a newer schema, damage.
+    Raises StoreError: a folder that cannot be written, another service, a copy of a database in
+    use, a newer schema, damage.
     """
     if isinstance(where, Path):
-        where.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _usable(where)
     ledger, state, samples = places = [place_of(store, where) for store in Store]
     with contextlib.ExitStack() as opened:
         opened.callback(_lock(where, ledger).release)
@@ -110,6 +115,15 @@ def open_reader(where: Path | str, clock: Clock, *, make: Remake = remake) -> St
     )
 
 
+def _usable(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise StoreError(f"{folder}: cannot be the data folder: {exc.strerror}") from exc
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StoreError(f"{folder}: cannot be the data folder: it is not writable")
+
+
 def _lock(where: Path | str, ledger: Place) -> Lock:
     return (
         FileLock(where) if isinstance(where, Path) else DatabaseLock(write_engine(ledger), ledger)
@@ -117,7 +131,8 @@ def _lock(where: Path | str, ledger: Place) -> Lock:
 
 
 def _writer(place: Place) -> Writer:
-    return Writer(place, write_engine(place))
+    gather_s = GATHER_S if place.store is Store.SAMPLES else 0.0
+    return Writer(place, write_engine(place), gather_s=gather_s)
 
 
 def _claim(ledger: Place, state: Place, clock: Clock, wanted: str) -> tuple[str, Holder]:

@@ -41,11 +41,18 @@ class _Job:
 class Writer:
     """The only thread that writes to a store."""
 
-    def __init__(self, place: Place, engine: Engine, *, room: int = 10_000) -> None:
-        """`room`: jobs that may wait. Starts the thread; `close` ends it."""
+    def __init__(
+        self, place: Place, engine: Engine, *, room: int = 10_000, gather_s: float = 0.0
+    ) -> None:
+        """Starts the thread; `close` ends it.
+
+        room: jobs that may wait. gather_s: how long what was only offered, so that nobody waits
+        for it, is gathered for one commit; `do`, `call` and `close` end the gathering.
+        """
         self._place, self._engine, self._room = place, engine, room
         self._waiting: deque[_Job] = deque()
         self._wake = threading.Condition()
+        self._gather_s, self._hurried = gather_s, False
         self._closing = False
         self.commits = 0
         self._thread = threading.Thread(target=self._run, name=f"store-{place.store}", daemon=True)
@@ -82,14 +89,18 @@ class Writer:
             raise self._not_durable(deadline_s) from exc
         return answer
 
-    def offer(self, step: Step[T, R], item: T) -> "Future[R] | None":
-        """Hand over without waiting; None when there is no room."""
+    def offer(self, step: Step[T, R], item: T, *, hurried: bool = False) -> "Future[R] | None":
+        """Hand over without waiting; None when there is no room. hurried: somebody will wait."""
         with self._wake:
             if self._closing or len(self._waiting) >= self._room:
                 return None
             job: Future[R] = Future()
             self._waiting.append(_Job(step, item, job))
-            self._wake.notify()
+            self._hurried = self._hurried or hurried
+            # Else the thread is at work or gathers: waking it for every item would cost more
+            # than to write it.
+            if hurried or len(self._waiting) in {1, _GROUP}:
+                self._wake.notify()
         return job
 
     def close(self) -> None:
@@ -101,7 +112,7 @@ class Writer:
         self._engine.dispose()
 
     def _submit(self, step: Step[T, R], item: T) -> "Future[R]":
-        job = self.offer(step, item)
+        job = self.offer(step, item, hurried=True)
         if job is None:
             state = "closed" if self._closing else f"{self._room} writes wait already"
             raise StoreBusyError(f"{self._place}: {state}")
@@ -122,7 +133,14 @@ class Writer:
         with self._wake:
             while not self._waiting and not self._closing:
                 self._wake.wait()
-            return [self._waiting.popleft() for _ in range(min(_GROUP, len(self._waiting)))]
+            if self._gather_s:
+                self._wake.wait_for(self._is_urgent, self._gather_s)
+            group = [self._waiting.popleft() for _ in range(min(_GROUP, len(self._waiting)))]
+            self._hurried = self._hurried and bool(self._waiting)
+            return group
+
+    def _is_urgent(self) -> bool:
+        return self._hurried or self._closing or len(self._waiting) >= _GROUP
 
     def _written(self, group: list[_Job]) -> bool:
         """Whether the whole group is durable; a group of one gets its error."""

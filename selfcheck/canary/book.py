@@ -179,7 +179,7 @@ class RouteBook:
 
     def verified_age_s(self, now: Instant) -> float | None:
         """Seconds since the newest verified canary was sent; None when there is none."""
-        row = newest_verified(list(self.newest()))
+        row = newest_verified(list(self.newest()), sampled=self._spec.sampled)
         return age_bounds_s(row.sent, now)[1] if row else None
 
     def evidence(self, now: Instant) -> Evidence:

@@ -235,10 +235,10 @@ class RouteCycle:
         due = [self._book.get(key) for key in self._looks.due(now.boot_s)]
         if not due and not self._paths.samples:
             return
-        lead = self._paths.lead()
         confirming = [row for row in due if self._to_confirm(row, now)]
         apart = {row.canary.key for row in confirming}
         others = [row for row in due if row.canary.key not in apart]
+        lead = self._paths.for_many() if len(others) > 1 else self._paths.lead()
         if others and lead.batched:
             # A read costs the same for one canary as for all that are on their way.
             known = {row.canary.key for row in due}
@@ -333,10 +333,11 @@ class RouteCycle:
     def _intent(self, row: LedgerRow, just_judged: Sequence[LedgerRow]) -> str:
         if row.empty_read is None or row.outcome not in UNDECIDED:
             return ""
-        evidence = self._intended(row) if self._intended else ""
         expected = self.spec.expect_drop
-        if evidence or expected is None or expected.ratio is None:
-            return evidence
+        if expected is None or expected.ratio is None:
+            return self._intended(row) if self._intended else ""
+        # Only the band tells a sampler that works from one that drops everything: its counter
+        # moves with everybody's traffic.
         known = {one.canary.key: one for one in self._book.newest()}
         known |= {one.canary.key: one for one in just_judged}
         return sampled(row, list(known.values()), expected.ratio)
@@ -386,8 +387,7 @@ class RouteCycle:
     def _report(self, changed: Sequence[LedgerRow]) -> None:
         """One envelope for each newly judged canary, and one when the verdict changed by itself."""
         now = instant(self._clock)
-        verdict = route_verdict(self._book.evidence(now), self._rules, self._verdict)
-        self._verdict = verdict
+        verdict = self._verdict = self._present(now)
         if not changed and self._told == (verdict.verdict, verdict.reason):
             return
         status = self.status()
@@ -397,11 +397,21 @@ class RouteCycle:
             self._publish(route_envelope(status, self._epoch.number, self._generation, now))
         self._told = (verdict.verdict, verdict.reason)
 
+    def age(self) -> None:
+        """Tell of a verdict that changed by time alone, though no read gets through."""
+        if self._loaded:
+            self._report([])
+
+    def _present(self, now: Instant) -> RouteVerdict:
+        return route_verdict(self._book.evidence(now), self._rules, self._verdict)
+
     def status(self) -> RouteStatus:
-        """The route at this moment."""
+        """The route at this moment: its verdict has aged, whether or not a read got through."""
         now = instant(self._clock)
         book = self._book
-        told = self._verdict or RouteVerdict(Verdict.BLIND, Reason.STARTING, "not read yet")
+        told = RouteVerdict(Verdict.BLIND, Reason.STARTING, "not read yet")
+        if self._verdict is not None:
+            told = self._present(now)
         rows = tuple(judged(list(book.newest()))[: self._rules.window])
         return RouteStatus(
             spec=self.spec,

@@ -37,6 +37,9 @@ _TOLD = frozenset(
     }
 )
 
+# Reasons of `unknown` that a complete read gave.
+_NOT_SHOWN = frozenset({Reason.MAYBE_SENT, Reason.STARTING, Reason.RECONFIGURED})
+
 
 @dataclass(frozen=True, slots=True)
 class Bench:
@@ -134,6 +137,8 @@ def _seen(
     diff = difference(row.canary, found)
     on_time = age_bounds_s(row.sent, reading.asked)[1] <= row.deadline_s + rules.deadline_slack
     outcome, reason = _outcome_seen(row.outcome, altered=bool(diff), on_time=on_time)
+    if reason is Reason.LATE and not _was_absent(row):
+        reason = Reason.READBACK
     least, most = age_bounds_s(row.sent, now)
     # After an outage of our own reading, or on a path that was not asked before, nobody knows
     # when it became visible: to learn a delay from that would stretch every later deadline.
@@ -161,6 +166,16 @@ def _outcome_seen(was: Outcome, *, altered: bool, on_time: bool) -> tuple[Outcom
     if on_time and was in {*UNDECIDED, Outcome.REJECTED}:
         return Outcome.OK, Reason.OK
     return Outcome.LATE, Reason.LATE
+
+
+def _was_absent(row: LedgerRow) -> bool:
+    """Whether a complete read after the deadline did not show it.
+
+    Otherwise nobody looked in time: late, as far as anyone can say, but no sign of a slow route.
+    """
+    if row.outcome is Outcome.UNKNOWN:
+        return row.reason in _NOT_SHOWN or row.empty_read is not None
+    return row.outcome is not Outcome.PENDING or row.empty_read is not None
 
 
 def _copies(row: LedgerRow, found: list[Sighting]) -> int | None:

@@ -11,6 +11,8 @@ class JudgingRules(Options):
     """What may be written under `judging:`, at top level and per route."""
 
     # Sending.
+    min_interval: Duration = Field(5.0, description="Shortest interval of a route.")
+    max_interval: Duration = Field(3600.0, description="Longest interval of a route.")
     injection_deadline: Duration = Field(10.0, description="All tries of one canary.")
     store_deadline: Duration = Field(5.0, description="Until a ledger row must be durable.")
     # Looking.

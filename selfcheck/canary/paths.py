@@ -84,6 +84,23 @@ class AccessPaths:
                     return path
         return self.all[0]
 
+    def for_many(self) -> AccessPath:
+        """The path for several canaries at once: one read for all of them where a path can.
+
+        By id an outage would cost a read for each canary that is missing, until none were left
+        for the new ones. A path that lags behind the leading one, or cannot be read, is not it.
+        """
+        lead = self.lead()
+        shared = (path for path in self.all if path.batched and not self._behind(path, lead))
+        return lead if lead.batched else next(shared, lead)
+
+    def _behind(self, path: AccessPath, lead: AccessPath) -> bool:
+        answers = self._tallies[path.name].answers
+        if not answers:
+            return False
+        failing = self._verdict(path) is Verdict.FAIL and self._verdict(lead) is Verdict.OK
+        return failing or answers[-1] is Answer.BLIND
+
     def _verdict(self, path: AccessPath) -> Verdict:
         return self._tallies[path.name].status().verdict
 

@@ -32,7 +32,12 @@ class RouteSpec:
     @property
     def keep(self) -> bool:
         """Whether canaries ask samplers to spare them: not where sampling is to be measured."""
-        return self.expect_drop is None or self.expect_drop.ratio is None
+        return not self.sampled
+
+    @property
+    def sampled(self) -> bool:
+        """Whether a sampler of a known ratio is declared."""
+        return self.expect_drop is not None and self.expect_drop.ratio is not None
 
 
 @dataclass(frozen=True, slots=True)

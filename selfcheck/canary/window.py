@@ -164,7 +164,8 @@ def _degraded(
     newest: Sequence[LedgerRow], evidence: Evidence, rules: JudgingRules
 ) -> RouteVerdict | None:
     of = len(newest)
-    if late := sum(row.outcome is Outcome.LATE for row in newest):
+    # What nobody looked for in time is late too, but says nothing of the route.
+    if late := sum(row.outcome is Outcome.LATE and row.reason is Reason.LATE for row in newest):
         return RouteVerdict(Verdict.DEGRADED, Reason.LATE, f"{late} of the last {of} late")
     if doubled := sum(duplicated(row, 1) for row in newest):
         text = f"{doubled} of the last {of} stored more often than sent"
@@ -196,6 +197,11 @@ def _ok(newest: Sequence[LedgerRow]) -> RouteVerdict:
     return RouteVerdict(Verdict.OK, Reason.OK, f"{good} of the last {len(newest)} ok")
 
 
-def newest_verified(rows: Sequence[LedgerRow]) -> LedgerRow | None:
-    """The newest row that a complete read has judged; `rows` newest first."""
-    return next((row for row in rows if row.outcome in VERIFIED), None)
+def newest_verified(rows: Sequence[LedgerRow], *, sampled: bool) -> LedgerRow | None:
+    """The newest row that a complete read has judged; `rows` newest first.
+
+    sampled: the route declares a sampler, so that most of its canaries are meant to be absent:
+    an absence within the sampler's band has been read as completely as an arrival.
+    """
+    judging = VERIFIED | {Outcome.POLICY_DROP} if sampled else VERIFIED
+    return next((row for row in rows if row.outcome in judging), None)

@@ -119,7 +119,8 @@ def _of_state(route: RouteEvidence, state: HopState) -> Iterator[Clue]:
         of = queue.capacity if queue.capacity is not None else "unknown capacity"
         told = f"exporter {queue.exporter}: queue {queue.size} of {of}, nothing sent"
         soon = queue.loss_in_s(state.retry_left_s)
-        yield Clue(state.hop, Cause.HELD, 1.0, False, False, (told,), soon)
+        when = () if soon is None else (f"time to loss: {soon:.0f} s at the present rate",)
+        yield Clue(state.hop, Cause.HELD, 1.0, False, False, (told, *when), soon)
     if balance is None or not route.missed:
         return
     yield from _of_balance(route, balance, bool(held))
@@ -163,7 +164,7 @@ def _of_backend(route: RouteEvidence, store: BackendView) -> Iterator[Clue]:
     elif store.writes_ok is False and store.reads is not None:
         yield Clue(store.name, Cause.STORE, 1.0, direct, True, store.evidence)
     elif store.writes_ok is False and concerned:
-        told = (*store.evidence, f"reads of {store.name} work")
+        told = (*store.evidence, f"no read of {store.name} has failed")
         yield Clue(store.name, Cause.INGEST, 1.0, direct, True, told)
     elif store.reads is not None:
         yield Clue(store.name, Cause.READ_SIDE, 1.0, True, store.writes_ok is True, store.evidence)

@@ -1,6 +1,7 @@
 """Watch one source: ask its backend for the newest record, gated by its routes' canaries."""
 
 from collections.abc import Callable
+from copy import copy
 
 from core.clock import Clock, age_s, instant
 from core.result import Result
@@ -50,6 +51,12 @@ class QuietWatch:
     def last_ns(self) -> int | None:
         """Newest event time ever read, Unix nanoseconds: to be kept over a restart."""
         return self._last_ns
+
+    def moved(self, reader: SourceReader, gate: Gate) -> "QuietWatch":
+        """The same source and memory, asking another reader and another gate."""
+        other = copy(self)
+        other._reader, other._gate = reader, gate  # noqa: SLF001  of the same class
+        return other
 
     async def step(self) -> Result:
         """One judgement. While the gate is not `ok` the backend is not even asked.

@@ -1,4 +1,4 @@
-"""Deadlines, budgets, backoff, sampling bands, options and the account."""
+"""Deadlines, budgets, backoff, options and the account."""
 
 import random
 from dataclasses import replace
@@ -16,7 +16,6 @@ from selfcheck.canary.deadline import deadline_s, percentile, target_s
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.model import Outcome
 from selfcheck.canary.paths import Answer, PathTally
-from selfcheck.canary.policy import band
 from selfcheck.canary.verify import verify_route
 from tests.fakes.route import RouteRig
 from tests.fakes.store import Faults
@@ -83,16 +82,6 @@ def test_errors_double_the_wait_and_retry_after_wins_up_to_its_cap():
     assert backoff.wait_s(now) == 600
     backoff.succeeded()
     assert backoff.wait_s(now) == 0
-
-
-def test_the_band_of_declared_sampling():
-    assert 9 < band(10, 0.9) <= 10
-    assert 50 < band(100, 0.4) < 65
-
-
-@given(st.integers(1, 300), st.floats(0.01, 0.99))
-def test_the_band_is_within_the_count(count, ratio):
-    assert 0 <= band(count, ratio) <= count
 
 
 def test_each_path_has_a_verdict_of_its_own():

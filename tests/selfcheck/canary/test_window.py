@@ -19,7 +19,7 @@ from selfcheck.canary.model import (
     Sent,
     Signal,
 )
-from selfcheck.canary.window import Evidence, RouteVerdict, route_verdict
+from selfcheck.canary.window import Evidence, RouteVerdict, newest_verified, route_verdict
 from tests.support.clock import VirtualClock
 
 RULES = JudgingRules()
@@ -36,7 +36,7 @@ def a_row(word: str, seq: int) -> LedgerRow:
     quiet = word == "s"
     sent = Sent.MAYBE if quiet else Sent.ACCEPTED
     receipt = Receipt(sent, Reason.OK, "why", 1, sent, 0.1, 1, silent=quiet)
-    reason = Reason.MAYBE_SENT if quiet else Reason.READBACK
+    reason = Reason.MAYBE_SENT if quiet else {"t": Reason.LATE}.get(word, Reason.READBACK)
     canary = make_canary("i", "g", CanaryKey("r", 1, seq), 1, Signal.LOGS, 10**18, "s")
     return LedgerRow(
         canary, now, "u", 60.0, receipt, WORDS[word], reason, now, None, 1.0, 1, None, "", "", ""
@@ -108,3 +108,15 @@ def test_never_ok_without_something_verified(word, old, seen):
     found = verdict(word, verified_age_s=96.0 if old else 5.0, ever_seen=seen)
     if old or not seen or not set(word) - {"."}:
         assert found.verdict in {Verdict.BLIND, Verdict.FAIL}
+
+
+def test_late_because_nobody_looked_in_time_says_nothing_of_the_route():
+    rows = [replace(a_row("t", 100 - n), reason=Reason.READBACK) for n in range(6)]
+    evidence = Evidence(rows, rows, 10.0, 95.0, True, False, "", None)
+    assert route_verdict(evidence, RULES, None).verdict is Verdict.OK
+
+
+def test_only_a_declared_sampler_makes_an_absence_a_verified_canary():
+    rows = [a_row("P", 3), a_row("u", 2), a_row("o", 1)]
+    assert newest_verified(rows, sampled=True) is rows[0]
+    assert newest_verified(rows, sampled=False) is rows[2]

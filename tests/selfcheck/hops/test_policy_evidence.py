@@ -2,10 +2,7 @@
 
 import random
 from datetime import UTC, datetime
-from fractions import Fraction
-from math import comb
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,11 +10,10 @@ from core.clock import Instant
 from core.reason import Reason
 from selfcheck.canary.model import Canary, CanaryKey, LedgerRow, Outcome
 from selfcheck.hops.balance import hop_balance
-from selfcheck.hops.policy import ExpectedDrop, binomial_band, explain_drops
+from selfcheck.hops.policy import explain_drops
 from tests.selfcheck.hops import scrapes as s
 
 NOW = Instant(datetime(2026, 11, 21, tzinfo=UTC), "boot-1", 1000.0)
-NINE_TENTHS = ExpectedDrop(Fraction(9, 10), "")
 
 
 def row(seq: int, outcome: Outcome) -> LedgerRow:
@@ -38,67 +34,33 @@ def filtered(amount: int, **more: int):
     return hop_balance("gateway", s.LOGS, s.steady(growth | {s.FAILED: more.get("failed", 0)}))
 
 
-def test_a_working_declared_sampler_explains_all_that_is_missing():
-    assert len(explain_drops(window(90, 10), NINE_TENTHS, ())) == 90
-
-
-def test_the_surplus_beyond_the_band_stays_lost_and_is_the_newest():
-    rows = window(100, 0)
-    explained = explain_drops(rows, NINE_TENTHS, ())
-    _, most = binomial_band(100, Fraction(9, 10))
-    assert [key.seq for key in explained] == list(range(1, most + 1))
-    assert most < 100
-
-
-def test_rows_already_settled_as_drops_use_up_the_band():
-    rows = (
-        window(0, 10)
-        + [row(50 + i, Outcome.POLICY_DROP) for i in range(89)]
-        + [row(999, Outcome.LOST)]
-    )
-    assert explain_drops(rows, NINE_TENTHS, ()) == (CanaryKey("r", 1, 999),)
+def test_rows_already_settled_as_drops_use_up_the_counter():
+    balance = filtered(100)
+    moved = sum(balance.intended_by.values())
+    settled = [row(1 + i, Outcome.POLICY_DROP) for i in range(moved)]
+    lost = row(moved + 1, Outcome.LOST)
+    assert explain_drops([*settled[1:], lost], [balance]) == (lost.canary.key,)
+    assert explain_drops([*settled, lost], [balance]) == ()
 
 
 def test_a_filter_counter_that_moved_as_much_explains_the_loss():
-    assert len(explain_drops(window(6, 0), None, [filtered(100)])) == 6
+    assert len(explain_drops(window(6, 0), [filtered(100)])) == 6
 
 
 def test_a_filter_counter_that_moved_less_explains_nothing():
-    assert explain_drops(window(6, 0), None, [filtered(1)]) == ()
+    assert explain_drops(window(6, 0), [filtered(1)]) == ()
 
 
 def test_a_hop_that_also_fails_to_send_explains_nothing():
-    assert explain_drops(window(6, 0), None, [filtered(50, failed=10)]) == ()
+    assert explain_drops(window(6, 0), [filtered(50, failed=10)]) == ()
 
 
-def test_a_declared_reason_alone_is_no_proof():
-    assert explain_drops(window(6, 0), ExpectedDrop(None, "tail sampling"), ()) == ()
-
-
-@pytest.mark.parametrize("ratio", [Fraction(0), Fraction(1), Fraction(-1), Fraction(3, 2)])
-def test_a_ratio_that_is_no_share_is_refused(ratio):
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        ExpectedDrop(ratio, "")
-
-
-def test_a_declaration_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="a ratio or a reason"):
-        ExpectedDrop(None, "")
-
-
-@given(st.integers(0, 120), st.fractions(Fraction(1, 50), Fraction(49, 50), max_denominator=50))
-def test_the_band_is_the_widest_whose_tails_stay_within_the_bound(of, ratio):
-    low, high = binomial_band(of, ratio)
-    mass = [comb(of, k) * ratio**k * (1 - ratio) ** (of - k) for k in range(of + 1)]
-    tail = Fraction(1, 2000)
-    assert sum(mass[:low]) <= tail
-    assert sum(mass[high + 1 :]) <= tail
-    assert low == of or sum(mass[: low + 1]) > tail
-    assert high == 0 or sum(mass[high:]) > tail
+def test_without_counters_nothing_is_explained():
+    assert explain_drops(window(6, 0), ()) == ()
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 100))
 def test_nothing_but_lost_rows_is_ever_explained(lost, ok, seed):
     rows = window(lost, ok, seed)
-    explained = set(explain_drops(rows, NINE_TENTHS, [filtered(100)]))
+    explained = set(explain_drops(rows, [filtered(100)]))
     assert explained <= {r.canary.key for r in rows if r.outcome is Outcome.LOST}
