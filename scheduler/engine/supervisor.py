@@ -70,18 +70,20 @@ class Supervisor:
             await asyncio.wait(tasks, timeout=grace_s)
 
     async def _pace(self, step: Step) -> None:
-        failures = 0
+        failures = grave = 0
         while True:
             try:
                 wait_s = await self._once(step)
-                failures = 0
+                failures = grave = 0
             except LaneFullError:
                 self.deferred += 1
                 wait_s = 1.0
             except Exception as exc:  # noqa: BLE001  whatever a step raises, it is begun again
                 failures += 1
                 wait_s = min(2.0 ** (failures - 1), _MAX_BACKOFF_S)
-                self._failed(step, exc, failures)
+                # A full disk or a locked database is waited for: a restart would get less far.
+                grave = 0 if isinstance(exc, StoreError) else grave + 1
+                self._failed(step, exc, grave)
             await self._clock.sleep(wait_s)
 
     async def _once(self, step: Step) -> float:
@@ -102,12 +104,11 @@ class Supervisor:
             raise PluginError(f"wants to be called again in {wait_s!r} s")
         return min(wait_s, _MAX_WAIT_S)
 
-    def _failed(self, step: Step, exc: Exception, failures: int) -> None:
+    def _failed(self, step: Step, exc: Exception, grave: int) -> None:
         self.restarts += 1
         try:
             self._on_broken(step.name, exc)
-            # A full disk or a locked database is waited for: a restart would not even get as far.
-            if failures >= self._fatal_in_a_row and not isinstance(exc, StoreError):
+            if grave == self._fatal_in_a_row:
                 self._on_fatal(step.name, exc)
         except Exception:  # noqa: BLE001  the last place that can still say so
             _log.exception("trouble_not_told step=%s", step.name)

@@ -144,6 +144,10 @@ class Running:
         """One scrape."""
         return get(f"{self.url}/metrics").decode()
 
+    def reload_ok(self) -> bool:
+        """What /metrics says of the last reload."""
+        return series(self.metrics(), "coalmine_config_reload_ok") == {(): 1.0}
+
     def until(self, what: str, so: Callable[[Board], Any], *, limit_s: float = PATIENCE_S) -> Board:
         """The first board of which `so` holds; fails after `limit_s`."""
         pause, clock = threading.Event(), SystemClock()

@@ -19,6 +19,7 @@ from core.errors import CoalmineError
 from selfcheck.embedded.faults import FaultKind
 from tests.coalmine.service_rig import (
     TOKEN,
+    Board,
     Rig,
     Running,
     all_ok,
@@ -106,7 +107,11 @@ def test_ack_and_mute_are_folded_within_a_second_and_need_the_token(stage, capfd
     assert post(url, body, "wrong")[0] == 401
     assert post(url, {**body, "reason": ""})[0] == 400
     assert post(url, body)[0] == 202
-    muted = lambda b: incidents(b, WAY)[0]["muted_by"]
+
+    def muted(board: Board) -> str:
+        who: str = incidents(board, WAY)[0]["muted_by"]
+        return who
+
     running.until("muted", muted, limit_s=1.5)
     running.until("lapsed", lambda b: not muted(b), limit_s=6)
     assert main(["ack", WAY, "--config", str(stage.config), "--reason", "on it"]) == Exit.OK

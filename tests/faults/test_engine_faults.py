@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from core.clock import SystemClock, instant
-from core.errors import StoreLostError
+from core.errors import StoreError, StoreLostError
 from core.reason import Reason
 from core.result import Result
 from core.verdict import Verdict
@@ -389,6 +389,21 @@ async def test_fault_021_a_failing_step_is_begun_again_with_backoff_and_is_fatal
     assert rig.engine.vitals().step_restarts == 4
     assert [what for what, _ in rig.fatal] == ["bad"]
     assert {what for what, _ in rig.broken} == {"bad"}
+    await rig.engine.stop(1)
+
+
+async def test_fault_024_a_step_whose_store_fails_is_tried_for_ever_and_never_fatal():
+    """A full disk may last: a restart would not even get as far as this process has."""
+    clock = VirtualClock()
+    rig = Rig(clock, limits=EngineLimits(fatal_in_a_row=3))
+
+    async def full():
+        raise StoreError("disk is full")
+
+    await rig.engine.start([check("a")], [Step("full", "", full, 5.0)])
+    await clock.advance(300)
+    assert len([what for what, _ in rig.broken if what == "full"]) > 8
+    assert rig.fatal == []
     await rig.engine.stop(1)
 
 

@@ -5,6 +5,7 @@ import pytest
 from core.verdict import Verdict
 from scheduler.latest import STRIP_CELLS, Fanout, LatestTable
 from scheduler.live import (
+    PICTURE_LIMIT_S,
     LiveParts,
     LiveReadModel,
     PagingPicture,
@@ -13,7 +14,7 @@ from scheduler.live import (
     check_row,
     troubles,
 )
-from scheduler.readmodel import ActionRequest, VitalLine
+from scheduler.readmodel import ActionRequest, SourceRow, VitalLine
 from tests.support.clock import VirtualClock
 from tests.support.envelopes import envelope, route
 
@@ -69,6 +70,21 @@ def test_every_consumer_hears_in_order(clock):
     result = envelope(clock)
     fanout.publish(result)
     assert heard == [("a", result), ("b", result)]
+
+
+def test_a_consumer_that_raises_keeps_no_other_from_hearing(clock):
+    heard = []
+
+    def broken(_):
+        raise OSError("history")
+
+    fanout = Fanout((broken, heard.append), (broken, heard.append))
+    result = envelope(clock)
+    with pytest.raises(OSError, match="history"):
+        fanout.publish(result)
+    with pytest.raises(OSError, match="history"):
+        fanout.not_run(result)
+    assert heard == [result, result]
 
 
 def test_a_check_without_a_result_is_blind_and_has_no_age(clock):
@@ -155,6 +171,19 @@ def test_a_route_carries_age_and_strip_of_its_newest_result(clock, table):
     board = live(clock, table, picture=Picture(routes=rows)).board()
     assert [row.age_s for row in board.routes] == [5.0, None]
     assert Verdict.OK in board.routes[0].strip
+
+
+def test_a_picture_that_nobody_paints_any_more_says_nothing_of_the_present(clock, table):
+    rows = (route("logs", verdict=Verdict.OK),)
+    sources = (SourceRow("shop", "logs", Verdict.OK, "ok", "", 1.0),)
+    picture = Picture(routes=rows, sources=sources, painted_s=clock.monotonic())
+    model = live(clock, table, picture=picture)
+    clock.move(PICTURE_LIMIT_S)
+    assert model.board().routes == rows
+    clock.move(0.1)
+    board = model.board()
+    assert [(row.verdict, row.reason) for row in board.routes] == [(Verdict.BLIND, "stale")]
+    assert [(row.verdict, row.newest_age_s) for row in board.sources] == [(Verdict.BLIND, None)]
 
 
 def test_actions_are_appended_and_asked_after(clock, table):

@@ -66,6 +66,18 @@ async def test_a_record_that_left_the_window_still_proves_when_it_was_last_seen(
     assert abs(result.facts["newest_age_s"] - 125) < 0.01
 
 
+async def test_a_watch_that_moves_asks_anew_and_remembers_what_it_saw():
+    clock = VirtualClock()
+    before, old = watch(clock, seen(clock, 5), Verdict.BLIND)
+    await before.step()
+    clock.move(100)
+    new = Store(NOTHING)
+    moved = before.moved(new, lambda _: Verdict.OK)
+    await moved.step()
+    assert (old.asked, len(new.asked), moved.last_ns) == ([], 1, before.last_ns)
+    assert (await before.step()).verdict is Verdict.BLIND, "the old one is as it was"
+
+
 async def test_mode_50_a_quiet_source_on_a_broken_route_is_blind_and_not_read():
     for gate in (Verdict.FAIL, Verdict.BLIND, Verdict.DEGRADED):
         clock = VirtualClock()
