@@ -29,19 +29,20 @@ _CHECK = """\
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A service that is ready: its process, API, data, and when it was started."""
+    """A service that is ready: its process, API, data; when it was started and what that took."""
 
     pid: int
     url: str
     data: Path
     began: datetime
     ready_s: float
+    ready_cpu_s: float
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of a process, all its threads, user and system."""
+    """CPU seconds of a process, all its threads and its ended children, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def rss_mib(pid: int) -> float:
@@ -79,7 +80,8 @@ def service(config: Path) -> Iterator[Running]:
     try:
         told = process.ready()
         ready_s = time.monotonic() - began_s
-        yield Running(int(told["pid"]), str(told["api"]), config.parent / "data", began, ready_s)
+        pid = int(told["pid"])
+        yield Running(pid, str(told["api"]), config.parent / "data", began, ready_s, cpu_s(pid))
     finally:
         process.stop()
 

@@ -63,7 +63,8 @@ def _first_run_s(running: Running) -> float:
         runs = stores.samples.latest_all()
     finally:
         stores.close()
-    first = min(run.started.utc for run in runs if run.kind == "http")
+    ran = [run.started.utc for run in runs if run.kind == "http"]
+    first = min(started for started in ran if started > running.began)
     return (first - running.began).total_seconds()
 
 
@@ -79,8 +80,9 @@ def _small(folder: Path, url: str) -> list[str]:
     goal = "met" if rss <= RSS_GOAL_MIB else "missed"
     start = (
         f"start, {SMALL} checks, a new data folder: API ready {running.ready_s:.2f} s and first "
-        f"run {first_s:.2f} s after the process; again: {again.ready_s:.2f} s, {again_s:.2f} s "
-        f"(goal {START_GOAL_S:g}); {load()}"
+        f"run {first_s:.2f} s after the process, {running.ready_cpu_s:.2f} s CPU; again: "
+        f"{again.ready_s:.2f} s, {again_s:.2f} s, {again.ready_cpu_s:.2f} s CPU "
+        f"(goal {START_GOAL_S:g} s); {load()}"
     )
     memory = (
         f"memory, {SMALL} checks every {EVERY_S} s: {rss:.0f} MiB after {RSS_AFTER_S:g} s "
@@ -100,23 +102,31 @@ class _Window:
     ours_s: float
     theirs_ms: float | None
     scrape_s: float
+    watched_s: float
 
     def __str__(self) -> str:
-        ours_ms = self.ours_s / self.due * 1e3
         line = (
             f"{self.due:.0f} due, {self.ok:.0f} ok, missed or skipped {self.not_run / self.due:.3%}"
             f" (goal {NOT_RUN_GOAL:.1%}), late p99 {self.late_p99_s * 1e3:.0f} ms"
-            f" (goal {LATE_GOAL_S * 1e3:.0f}), {self.ours_s / EVERY_S:.0%} of a core,"
-            f" {ours_ms:.2f} ms CPU a probe"
+            f" (goal {LATE_GOAL_S * 1e3:.0f}), {self.ours_s / self.watched_s:.0%} of a core,"
+            f" {self.ours_ms:.2f} ms CPU a probe"
         )
         if self.ratio is not None:
             line += f", {PEER} {self.theirs_ms:.2f} ms, ratio {self.ratio:.2f}"
         return f"{line}; {load()}"
 
     @property
+    def ours_ms(self) -> float:
+        """CPU by the probes that come due while it is counted: their rate is fixed, none is lost.
+
+        `due` is told by scrapes, which take their own time at both ends.
+        """
+        return self.ours_s / (self.watched_s * LARGE / EVERY_S) * 1e3
+
+    @property
     def ratio(self) -> float | None:
         """Our CPU a probe by the peer's."""
-        return self.theirs_ms and self.ours_s / self.due * 1e3 / self.theirs_ms
+        return self.theirs_ms and self.ours_ms / self.theirs_ms
 
 
 def _window(
@@ -124,9 +134,10 @@ def _window(
 ) -> _Window:
     """Watch for one interval; the scrapes that tell the figures cost nothing within it."""
     first = scrape(running.url)
-    ours_s, theirs_s, count = cpu_s(running.pid), peer and cpu_s(peer), probes()
+    began_s, count = time.monotonic(), probes()
+    ours_s, theirs_s = cpu_s(running.pid), peer and cpu_s(peer)
     scrape_s = _scraped(running, EVERY_S, scrape_every_s)
-    ours_s = cpu_s(running.pid) - ours_s
+    ours_s, watched_s = cpu_s(running.pid) - ours_s, time.monotonic() - began_s
     theirs_ms = None
     if peer is not None and theirs_s is not None:
         theirs_ms = (cpu_s(peer) - theirs_s) / (probes() - count) * 1e3
@@ -136,7 +147,7 @@ def _window(
     late = [value for _, value in samples(text, "coalmine_check_late_seconds")]
     return _Window(
         gained["due"], gained["ok"], gained["missed"] + gained["skipped"], p99(late), ours_s,
-        theirs_ms, scrape_s,
+        theirs_ms, scrape_s, watched_s,
     )  # fmt: skip
 
 

@@ -168,15 +168,21 @@ def _by_canaries_alone(route: RouteEvidence, inputs: Inputs, left: tuple[Part, .
     """No counter speaks: a silent sink where canaries isolate one hop, an interval otherwise."""
     hops = {part.hop for part in left}
     hop = next(iter(hops)) if len(hops) == 1 else ""
+    beside = "" if hop else _beside(route, inputs, hops)
+    evidence = [f"{route.missed} of {route.of} canaries did not get through"] * bool(route.missed)
+    if beside:
+        (hop,) = _only(beside, inputs)
+        evidence.append(f"{beside} loses as much and passes only {hop}")
+    elif hop:
+        evidence.append(f"healthy routes clear everything but {hop}")
     start, end = (hop, _after(route, hop)) if hop else _span(route, left)
     green = bool(hop) and _read(hop, route, inputs)
-    evidence = [f"{route.missed} of {route.of} canaries did not get through"] * bool(route.missed)
-    evidence += [f"healthy routes clear everything but {hop}"] * bool(hop)
     evidence += [f"the counters of {hop} are green: a silent sink"] * green
     missing = _missing(route, inputs, hops)
     if not hop:
         missing = (*missing, _would_narrow(route, inputs, left))
-    confidence = Confidence.MEDIUM if green else Confidence.LOW if hop else Confidence.NONE
+    sure = green or bool(beside)
+    confidence = Confidence.MEDIUM if sure else Confidence.LOW if hop else Confidence.NONE
     return Finding(
         route=route.name,
         start=start,
@@ -189,6 +195,25 @@ def _by_canaries_alone(route: RouteEvidence, inputs: Inputs, left: tuple[Part, .
         evidence=tuple(evidence),
         missing=missing,
     )
+
+
+def _beside(route: RouteEvidence, inputs: Inputs, hops: set[str]) -> str:
+    """A losing route beside this one that only one of `hops` can explain: one fault explains both.
+
+    It must lose at least half as much: a little loss there does not explain a great one here.
+    """
+    for other in sorted(inputs.routes, key=lambda one: one.name):
+        same = other.name != route.name and other.signal is route.signal and bool(other.missed)
+        as_much = 2 * other.missed * route.of >= route.missed * other.of
+        if same and as_much and len(only := _only(other.name, inputs)) == 1 and only <= hops:
+            return other.name
+    return ""
+
+
+def _only(name: str, inputs: Inputs) -> set[str]:
+    """The hops that are suspect for the route called `name`."""
+    route = next(one for one in inputs.routes if one.name == name)
+    return {part.hop for part in suspects(route, inputs)}
 
 
 def _would_narrow(route: RouteEvidence, inputs: Inputs, left: tuple[Part, ...]) -> str:

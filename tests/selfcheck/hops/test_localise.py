@@ -309,3 +309,20 @@ def test_two_broken_hops_that_no_route_tells_apart_are_never_high(agent, gateway
     hops = {hop: _state(hop, health) for hop, health in (("agent", agent), ("gateway", gateway))}
     (finding,) = localise(Inputs(routes, hops, OK))
     assert finding.confidence in {Confidence.LOW, Confidence.NONE}
+
+
+def test_a_store_that_loses_from_every_route_is_named_on_every_route():
+    """One fault explains both: what the straight route proves is likely for the one beside it."""
+    beside = direct(FAIL, Reason.SILENT_LOSS, lost=6, of=6)
+    found = find(lost(), beside)
+    assert {finding.hop for finding in found.values()} == {"loki"}
+    (gateway_route,) = (one for name, one in found.items() if name != "direct-logs")
+    assert gateway_route.confidence is Confidence.MEDIUM
+    assert "direct-logs loses as much" in " ".join(gateway_route.evidence)
+
+
+def test_a_small_loss_at_the_store_does_not_explain_a_great_one_before_it():
+    """One in six there, six in six here: the gateway stays a candidate."""
+    found = find(lost(), direct(FAIL, Reason.SILENT_LOSS, lost=1, of=6))
+    (gateway_route,) = (one for name, one in found.items() if name != "direct-logs")
+    assert gateway_route.hop == ""
