@@ -31,9 +31,8 @@ def run(args: argparse.Namespace) -> int:
     if not sys.stdout.isatty():
         args.json = False
         return status.status(args)
-    from tui.app import CoalmineApp
-
     from core.clock import SystemClock
+    from tui.app import CoalmineApp
 
     model = reach(args.config, args.url, args.token_file)
     CoalmineApp(model, SystemClock(), readonly=args.readonly, glyphs=args.glyphs).run()
