@@ -81,9 +81,9 @@ METRICS: tuple[MetricSpec, ...] = (
 
 
 def fact_specs() -> tuple[FactSpec, ...]:
-    """Facts that the probe kinds declare, one per name, in the order of the registry."""
+    """Facts that the probe kinds declare, one per name, kinds in the order of their names."""
     found: dict[str, FactSpec] = {}
-    for kind in PROBES.entries:
+    for kind in sorted(PROBES.entries):
         for spec in PROBES.load(kind).facts:
             found.setdefault(spec.name, spec)
     return tuple(found.values())
