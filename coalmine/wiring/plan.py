@@ -16,7 +16,7 @@ from core.errors import StoreError
 from core.kinds import Parts
 from core.reason import Reason
 from core.result import Result, RunEnvelope
-from core.verdict import Verdict, freshness_limit_s, worst
+from core.verdict import Verdict, freshness_limit_s
 from probes.protocol import PROBES, Probe, RunContext
 from scheduler.engine.lanes import LaneLimits
 from scheduler.engine.protocol import Check, NotStartedError, Step
@@ -264,11 +264,8 @@ def _watch(
         return None
     reader = cast("SourceReader", backend)
 
-    def gate(names: tuple[str, ...]) -> Verdict:
-        # A source that no route stands beside cannot be told from a broken path: judged as it is.
-        if not names:
-            return Verdict.OK
-        return worst(routes[name].cycle.status().verdict for name in names)
+    def gate(names: tuple[str, ...]) -> Mapping[str, Verdict]:
+        return {name: routes[name].cycle.status().verdict for name in names}
 
     before = None if old is None else old.watches.get(source.name)
     if before is not None and before.source == source:

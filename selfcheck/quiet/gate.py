@@ -29,12 +29,14 @@ class Memory:
     watched_s: float
 
 
-def gated(source: Source, gate: Verdict) -> Result | None:
-    """`blind(route)` unless the routes of the source are `ok`; None = it may be judged."""
-    if gate is Verdict.OK:
-        return None
-    routes = ", ".join(source.routes) or "its routes"
-    return Result.blind(Reason.ROUTE, f"not judged: {routes} {gate.value}")
+def gated(routes: Mapping[str, Verdict]) -> Result | None:
+    """`blind(route)`, naming the routes that are not `ok`; None = the source may be judged.
+
+    routes: present verdicts of the routes beside a source. Without any, a quiet source cannot be
+    told from a broken path, and is judged as it is.
+    """
+    barring = [f"{name} {one.value}" for name, one in routes.items() if one is not Verdict.OK]
+    return Result.blind(Reason.ROUTE, f"not judged: {', '.join(barring)}") if barring else None
 
 
 def judge(

@@ -1,6 +1,6 @@
 """Watch one source: ask its backend for the newest record, gated by its routes' canaries."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 
 from core.clock import Clock, age_s, instant
@@ -10,7 +10,7 @@ from selfcheck.backends.protocol import SourceReader
 from selfcheck.quiet.gate import Memory, gated, judge
 from selfcheck.quiet.model import Source
 
-Gate = Callable[[tuple[str, ...]], Verdict]
+Gate = Callable[[tuple[str, ...]], Mapping[str, Verdict]]
 
 _NS = 10**9
 _DEADLINE_S = 10.0
@@ -32,7 +32,7 @@ class QuietWatch:
         deadline_s: float = _DEADLINE_S,
         last_ns: int | None = None,
     ) -> None:
-        """gate: the present verdict of some routes, folded by `worst`; asked at each step.
+        """gate: the present verdicts of the named routes; asked at each step.
 
         grace_s: how long a source may stay unseen (default: three times `quiet_after_s`).
         last_ns: newest event time known from an earlier start, Unix nanoseconds.
@@ -63,7 +63,7 @@ class QuietWatch:
 
         The gate is asked again after the read: a route that broke meanwhile explains the silence.
         """
-        barred = gated(self._source, self._gate(self._source.routes))
+        barred = gated(self._gate(self._source.routes))
         if barred is not None:
             return barred
         window_s = max(_MIN_WINDOW_S, 3 * self._source.quiet_after_s)
@@ -78,5 +78,5 @@ class QuietWatch:
         )
         self._last_ns = memory.last_ns
         if result.verdict is Verdict.FAIL:
-            return gated(self._source, self._gate(self._source.routes)) or result
+            return gated(self._gate(self._source.routes)) or result
         return result

@@ -7,7 +7,7 @@ from core.reason import Reason
 from core.result import Result
 from core.verdict import Verdict
 from selfcheck.backends.protocol import Newest
-from selfcheck.quiet.gate import group
+from selfcheck.quiet.gate import gated, group
 from selfcheck.quiet.inventory import Fallen, storm
 from selfcheck.quiet.model import Source
 from selfcheck.quiet.watch import QuietWatch
@@ -36,7 +36,9 @@ NOTHING = Newest(True, None, Reason.OK, "")
 
 def watch(clock, answer, gate=Verdict.OK, **given):
     store = Store(answer)
-    return QuietWatch(SHOP, store, lambda routes: gate, clock, **given), store
+    return QuietWatch(
+        SHOP, store, lambda routes: dict.fromkeys(routes, gate), clock, **given
+    ), store
 
 
 async def test_a_source_with_a_fresh_record_is_ok():
@@ -72,7 +74,7 @@ async def test_a_watch_that_moves_asks_anew_and_remembers_what_it_saw():
     await before.step()
     clock.move(100)
     new = Store(NOTHING)
-    moved = before.moved(new, lambda _: Verdict.OK)
+    moved = before.moved(new, lambda names: dict.fromkeys(names, Verdict.OK))
     await moved.step()
     assert (old.asked, len(new.asked), moved.last_ns) == ([], 1, before.last_ns)
     assert (await before.step()).verdict is Verdict.BLIND, "the old one is as it was"
@@ -89,7 +91,9 @@ async def test_mode_50_a_quiet_source_on_a_broken_route_is_blind_and_not_read():
 
 async def test_mode_50_a_route_that_breaks_during_the_read_bars_the_verdict():
     clock, verdicts = VirtualClock(), [Verdict.OK, Verdict.FAIL]
-    watched = QuietWatch(SHOP, Store(seen(clock, 900)), lambda _: verdicts.pop(0), clock)
+    watched = QuietWatch(
+        SHOP, Store(seen(clock, 900)), lambda names: dict.fromkeys(names, verdicts.pop(0)), clock
+    )
     assert (await watched.step()).reason is Reason.ROUTE
 
 
@@ -178,3 +182,11 @@ async def test_no_source_fails_without_an_ok_route_and_a_complete_read(gate, com
         assert complete
     if gate is not Verdict.OK or not complete:
         assert result.verdict is Verdict.BLIND
+
+
+def test_a_source_that_is_not_judged_names_only_the_routes_that_are_not_ok():
+    """The healthy route beside the broken one is not accused."""
+    barred = gated({"gw-logs": Verdict.FAIL, "direct-logs": Verdict.OK})
+    assert barred is not None
+    assert barred.detail == "not judged: gw-logs fail"
+    assert gated({}) is None
