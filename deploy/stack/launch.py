@@ -6,6 +6,7 @@ until it is killed.
 """
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -33,6 +34,8 @@ STOP_S = 5.0
 _POLL_S = 0.05
 
 Ports = Mapping[str, int]
+_FIRST_PORT, _LAST_PORT, _WORKERS = 15_000, 32_000, 8
+_given: set[int] = set()
 
 
 class LaunchError(Exception):
@@ -245,15 +248,33 @@ def free_ports(names: Sequence[str]) -> dict[str, int]:
 
 
 def _hold_port() -> socket.socket:
-    for _ in range(200):
+    """A bound socket on a port that nobody in this process was given before.
+
+    A port is free only until somebody else takes it: parallel test workers have ranges of their
+    own, so that none takes what another was just given.
+    """
+    first, last = _port_range(os.environ.get("PYTEST_XDIST_WORKER", ""))
+    while True:
+        port = random.SystemRandom().randrange(first, last)
         holder = socket.socket()
         try:
-            holder.bind((HOST, random.SystemRandom().randrange(15_000, 32_000)))
+            holder.bind((HOST, port))
         except OSError:
             holder.close()
-        else:
+            continue
+        if port not in _given:
+            _given.add(port)
             return holder
-    raise LaunchError("no free port between 15000 and 32000")
+        holder.close()
+
+
+def _port_range(worker: str) -> tuple[int, int]:
+    """The ports of one of at most eight workers, named `gw0`, `gw1` … by pytest-xdist."""
+    if not worker.startswith("gw"):
+        return _FIRST_PORT, _LAST_PORT
+    width = (_LAST_PORT - _FIRST_PORT) // _WORKERS
+    first = _FIRST_PORT + int(worker[2:]) % _WORKERS * width
+    return first, first + width
 
 
 # A parent-death signal belongs to the *thread* that started the child: one that lives as long as
