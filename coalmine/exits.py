@@ -13,3 +13,5 @@ class Exit(IntEnum):
     FAIL = 1
     NOT_PROVEN = 2
     USAGE = 3
+    # 128 + SIGPIPE, as of any program whose reader went away.
+    PIPE = 141

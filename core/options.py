@@ -43,6 +43,16 @@ def parse_duration(value: object) -> float:
     return seconds
 
 
+def duration_text(seconds: float) -> str:
+    """`seconds` as it would be written in a config, such as `99d`, `1h30m` or `500ms`."""
+    left, written = round(seconds * 1000), ""
+    for unit, size in sorted(_UNITS_S.items(), key=lambda one: -one[1]):
+        count, left = divmod(left, round(size * 1000))
+        written += f"{count}{unit}" if count and unit != "w" else ""
+        left += count * round(size * 1000) if unit == "w" else 0
+    return written or "0s"
+
+
 def parse_size(value: object) -> int:
     """Bytes of `512KiB`, `2GiB`, `1MB`. Raises ValueError without a unit."""
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None

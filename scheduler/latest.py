@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from core.clock import Clock
+from core.reason import Reason
 from core.result import RunEnvelope
 from core.verdict import Verdict, worst
 from scheduler.engine.protocol import NotRun, Results
@@ -33,6 +34,7 @@ class Latest:
     """Last envelope of a check, Unix time of its last `ok` (0 = never), and its strip.
 
     strip: worst verdict per minute of the last 30, oldest first; None = no result in that minute.
+    A start-up in which nothing could be judged yet is no result.
     """
 
     envelope: RunEnvelope
@@ -59,6 +61,8 @@ class LatestTable:
             entry.envelope = envelope
             if envelope.verdict is Verdict.OK:
                 entry.last_ok_utc_s = envelope.ended.utc.timestamp()
+            if envelope.reason is Reason.STARTING:
+                return
             if entry.cells and entry.cells[-1][0] == minute:
                 entry.cells[-1] = (minute, worst((entry.cells[-1][1], envelope.verdict)))
             else:

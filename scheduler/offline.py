@@ -5,10 +5,12 @@ What the files do not hold (the account of runs, the hop balance, money) is abse
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.clock import Clock, age_s, instant
+from core.reason import Reason
 from core.result import Fact, RunEnvelope
 from core.verdict import Verdict, fresh, rank
 from paging.model import IncidentState
@@ -40,12 +42,16 @@ _SCHEDULER = "scheduler"
 
 @dataclass(frozen=True, slots=True)
 class OfflineRoute:
-    """A route as configured: its hops in the order of the flow, ends included."""
+    """A route as configured: its hops in the order of the flow, ends included.
+
+    limit_s: its freshness limit for a given deadline, both in seconds.
+    """
 
     name: str
     signal: str
     title: str
     hops: tuple[str, ...]
+    limit_s: Callable[[float], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ class OfflineParts:
     """Where the offline ReadModel looks; `stores` are open for reading.
 
     sources: the rows of expected sources, from the newest result of each check.
+    served: whether a service runs on these stores; None when only its vitals can tell.
     """
 
     namespace: str
@@ -61,6 +68,7 @@ class OfflineParts:
     plan: Sequence[PlanItem]
     routes: Sequence[OfflineRoute]
     sources: Callable[[Callable[[str], Latest | None]], tuple[SourceRow, ...]]
+    served: Callable[[], bool | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +92,15 @@ class OfflineReadModel(ReadModel):
         latest = self._latest()
         sent = asyncio.run(self._sent())
         vitals = self._vitals()
-        limits = {item.name: item.limit_s for item in parts.plan}
+        stopped = _stopped(vitals)
+        plan = [_in_force(item, parts.routes, latest, stopped=stopped) for item in parts.plan]
+        limits = {item.name: item.limit_s for item in plan}
+        sources = parts.sources(latest.get)
         routes = tuple(
             _route_row(one, latest.get(one.name), sent, limits[one.name], parts.clock)
             for one in parts.routes
         )
-        checks = [check_row(item, latest.get(item.name), parts.clock, {}) for item in parts.plan]
+        checks = [check_row(item, latest.get(item.name), parts.clock, {}) for item in plan]
         told = parts.stores.state.deliveries(LOG_ROWS)
         actions = parts.stores.state.recent_actions(LOG_ROWS)
         firing = [
@@ -108,7 +119,7 @@ class OfflineReadModel(ReadModel):
             checks=tuple(sorted(checks, key=lambda row: (-rank(row.verdict), row.name))),
             routes=routes,
             balance=(),
-            sources=parts.sources(latest.get),
+            sources=tuple(map(_faded, sources)) if stopped else sources,
             costs=(),
             log=log_rows(told, actions, self.done([one.action_id for one in actions])),
         )
@@ -143,7 +154,8 @@ class OfflineReadModel(ReadModel):
 
     def _vitals(self) -> tuple[VitalLine, ...]:
         kept = self._parts.stores.samples.vitals()
-        lines = tuple(_vital_line(one, self._parts.clock) for one in kept)
+        served = self._parts.served()
+        lines = tuple(_vital_line(one, self._parts.clock, served=served) for one in kept)
         if any(line.part == _SCHEDULER for line in lines):
             return lines
         never = VitalLine(_SCHEDULER, Verdict.FAIL, 0.0, "no tick was ever kept")
@@ -157,14 +169,51 @@ def _last_ok_utc_s(envelope: RunEnvelope, samples: SamplesStore) -> float:
     return ok[0] if ok else 0.0
 
 
-def _vital_line(vital: Vital, clock: Clock) -> VitalLine:
+def _vital_line(vital: Vital, clock: Clock, *, served: bool | None) -> VitalLine:
     age, _ = age_s(vital.at, clock)
+    if vital.part == _SCHEDULER and served is False:
+        text = f"not running (last tick {_told_age(age)} ago), all below is old"
+        return VitalLine(vital.part, Verdict.FAIL, age, text)
     if age <= VITAL_STALE_S:
         return VitalLine(vital.part, vital.verdict, age, vital.detail)
     if vital.part == _SCHEDULER:
         text = f"no tick for {_told_age(age)}, all below is old"
         return VitalLine(vital.part, Verdict.FAIL, age, text)
     return VitalLine(vital.part, Verdict.BLIND, age, f"{vital.part}: no word for {_told_age(age)}")
+
+
+def _stopped(vitals: Sequence[VitalLine]) -> list[VitalLine]:
+    return [one for one in vitals if one.part == _SCHEDULER and one.verdict is not Verdict.OK]
+
+
+def _in_force(
+    item: PlanItem,
+    routes: Sequence[OfflineRoute],
+    latest: Mapping[str, Latest],
+    *,
+    stopped: Sequence[VitalLine],
+) -> PlanItem:
+    """With the freshness limit that holds now: none at all when nothing ticks.
+
+    A route's limit follows from the deadline that its newest result told, when it told one.
+    """
+    if stopped:
+        return replace(item, limit_s=math.nan)
+    newest = latest.get(item.name)
+    told = 0.0 if newest is None else float(newest.envelope.facts.get("route_deadline_s", 0.0))
+    limits = [one.limit_s(told) for one in routes if one.name == item.name and told > 0]
+    return replace(item, limit_s=limits[0]) if limits else item
+
+
+def _faded(row: SourceRow) -> SourceRow:
+    if row.verdict is Verdict.BLIND:
+        return row
+    return replace(
+        row,
+        verdict=Verdict.BLIND,
+        reason=Reason.STALE.value,
+        detail=f"was {row.verdict.value}: {row.detail}".removesuffix(": "),
+    )
 
 
 def _told_age(seconds: float) -> str:
@@ -176,7 +225,7 @@ def _told_age(seconds: float) -> str:
 
 def _troubles(routes: Sequence[RouteRow], vitals: Sequence[VitalLine]) -> tuple[TroubleLine, ...]:
     """One line when nothing ticks: everything else follows from that."""
-    stopped = [one for one in vitals if one.part == _SCHEDULER and one.verdict is not Verdict.OK]
+    stopped = _stopped(vitals)
     return troubles((), stopped) if stopped else troubles(routes, vitals)
 
 
@@ -219,7 +268,9 @@ def _detail(envelope: RunEnvelope | None, verdict: Verdict) -> str:
     if envelope is None:
         return "no result yet"
     stale = verdict is not envelope.verdict
-    return f"was {envelope.verdict.value}: {envelope.detail}" if stale else envelope.detail
+    if not stale:
+        return envelope.detail
+    return f"was {envelope.verdict.value}: {envelope.detail}".removesuffix(": ")
 
 
 def _hop_cells(hops: Sequence[str], verdict: Verdict, located: str) -> tuple[HopCell, ...]:

@@ -7,7 +7,7 @@ action is off, or an empty string; an action that is off stays visible and says 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-EVERYWHERE = frozenset({"triage", "pipeline", "checks", "log"})
+EVERYWHERE = frozenset({"triage", "pipeline", "checks", "cost", "log"})
 _INCIDENTS = frozenset({"triage"})
 _LISTS = frozenset({"triage", "pipeline", "checks"})
 
@@ -20,6 +20,7 @@ class Situation:
     offline: bool
     has_row: bool
     own_actions: int
+    story: bool
 
 
 def _free(_: Situation) -> str:
@@ -44,6 +45,10 @@ def _may_undo(now: Situation) -> str:
     if now.own_actions == 0:
         return _may_write(now) or "no ack or mute of this terminal's own to undo"
     return _may_write(now)
+
+
+def _needs_story(now: Situation) -> str:
+    return "" if now.story else "no story is being played"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +89,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("reread", ("r",), "r", "Read", "read the model now and sort the rows anew",
            "coalmine status", menu=False),
     Action("triage", ("1",), "1", "Triage", "what needs me?", "coalmine status", menu=False),
-    Action("pipeline", ("2",), "2", "Pipeline", "where is it lost?", "coalmine status", menu=False),
-    Action("checks", ("3",), "3", "Checks", "all that is watched", "coalmine status", menu=False),
+    Action("pipeline", ("2",), "2", "Pipeline", "where is it lost?", "coalmine routes", menu=False),
+    Action("checks", ("3",), "3", "Checks", "all that is watched", "coalmine checks", menu=False),
+    Action("cost", ("4",), "4", "Cost", "what does it cost?", "coalmine cost", menu=False),
     Action("log", ("5",), "5", "Log", "what was told to whom", "coalmine status", menu=False),
     Action("back", ("escape",), "esc", "Clear", "clear the filter", menu=False),
     Action("last", ("minus",), "-", "Last", "the screen before this one", menu=False),
@@ -95,6 +101,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("page_down", ("pagedown",), "pgdn", "Page down", "one page on", menu=False, moves=True),
     Action("first", ("home", "g"), "g", "First", "the first row", menu=False, moves=True),
     Action("final", ("end", "G"), "G", "Last row", "the last row", menu=False, moves=True),
+    Action("next", ("n",), "n", "Next", "in the demo: mend the fault, go on with the story",
+           guard=_needs_story, menu=False),
     Action("suspend", ("ctrl+z",), "^z", "Suspend", "to the shell; fg returns", menu=False),
     Action("keys", ("question_mark",), "?", "Keys", "this list"),
     Action("quit", ("q",), "q", "Quit", "leave; nothing is lost and nothing changes"),

@@ -8,8 +8,9 @@ import locale
 import os
 import uuid
 from collections import deque
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from typing import ClassVar
 
@@ -25,21 +26,37 @@ from scheduler.readmodel import ActionRequest, ReadModel
 from tui.actions import ACTIONS, BY_ID, Situation, key_sheet, why_not
 from tui.feed import Feed
 from tui.messages import ActionFailed, ActionKept, BoardRead, ReadFailed
-from tui.screens.board import BoardScreen
+from tui.screens.board import VIEWS, BoardScreen
 from tui.screens.detail import DetailDialog
 from tui.screens.mute import MuteDialog
 from tui.view.copy import as_markdown
 from tui.view.glyphs import choose
+from tui.view.groups import carried
 from tui.view.menu import MenuKey
+from tui.view.moment import open_incidents
 from tui.view.triage import incident
 
 ACK_S = 4 * 3600.0
 # Rows keep their places this long after the last key.
 STEADY_S = 30.0
 _SAID_S = 8.0
+# Why a key is off is read at once; a stored or failed action is not.
+_OFF_S = 4.0
 _STORY_LINES = 200
-_PAGES = MenuKey("1 2 3 5", "Pages", "")
+_PAGES = MenuKey("1-5", "Pages", "")
 _TROUBLES = (StoreError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """An answer to a key, shown until `until_s`; `here`: it ends with its page too."""
+
+    text: str
+    until_s: float
+    here: bool = False
+
+
+_NOTHING_SAID = _Said("", float("-inf"))
 
 
 class CoalmineApp(App[None]):
@@ -54,8 +71,12 @@ class CoalmineApp(App[None]):
     def __init__(
         self, model: ReadModel, clock: Clock, *,
         readonly: bool = False, glyphs: str = "auto", author: str = "",
+        next_step: Callable[[], bool] | None = None,
     ) -> None:  # fmt: skip
-        """glyphs: `auto`, `unicode` or `ascii`. author: of acks and mutes, else the OS user."""
+        """glyphs: `auto`, `unicode` or `ascii`. author: of acks and mutes, else the OS user.
+
+        next_step: lets the story that is told go on; False when it does not wait.
+        """
         super().__init__()
         self._model, self._clock, self._readonly = model, clock, readonly
         self._author = author or _os_user()
@@ -63,10 +84,13 @@ class CoalmineApp(App[None]):
         self.glyphs = choose(glyphs, encoding, os.environ.get("TERM", ""))
         self.feed = Feed(clock)
         self._story: deque[str] = deque(maxlen=_STORY_LINES)
-        self._said = ("", float("-inf"))
+        self._said = _NOTHING_SAID
+        self._next_step = next_step
         self._key_s = float("-inf")
         self._sending: dict[str, ActionRequest] = {}
         self._pending: dict[str, ActionRequest] = {}
+        # All that one key press wrote, by the id of each of its actions.
+        self._press: dict[str, tuple[ActionRequest, ...]] = {}
         self._own: list[ActionRequest] = []
         self._board_screen = BoardScreen(self.glyphs)
 
@@ -80,8 +104,17 @@ class CoalmineApp(App[None]):
 
     def say(self, text: str) -> None:
         """Show an answer to a key in the bar for a few seconds. Main loop only."""
-        self._said = (text, self._clock.monotonic())
+        self._said = _Said(text, self._clock.monotonic() + _SAID_S)
         self.paint()
+
+    def _say_off(self, label: str, why: str) -> None:
+        self._said = _Said(f"{label} is off: {why}", self._clock.monotonic() + _OFF_S, here=True)
+        self.paint()
+
+    def _go(self, page: str) -> None:
+        if self._said.here:
+            self._said = _NOTHING_SAID
+        self._board_screen.go(page)
 
     def on_mount(self) -> None:
         """Begin: the first read, then one look a second."""
@@ -118,7 +151,7 @@ class CoalmineApp(App[None]):
         why = why_not(action, screen.view.name, self._situation())
         self._key_s = self._clock.monotonic()
         if why:
-            self.say(f"{action.label} is off: {why}")
+            self._say_off(action.label, why)
             return
         self._handlers()[action_id]()
         if not action.moves:
@@ -130,7 +163,7 @@ class CoalmineApp(App[None]):
 
     def _handlers(self) -> dict[str, Callable[[], object]]:
         screen, rows = self._board_screen, self._board_screen.rows
-        pages = {name: partial(screen.go, name) for name in ("triage", "pipeline", "checks", "log")}
+        pages = {name: partial(self._go, name) for name in VIEWS}
         return {
             **pages,
             "ack": self._ack,
@@ -143,13 +176,14 @@ class CoalmineApp(App[None]):
             "freeze": self.feed.freeze,
             "reread": self._reread,
             "back": screen.clear_filter,
-            "last": lambda: screen.go(screen.last.name),
+            "last": lambda: self._go(screen.last.name),
             "up": partial(rows.step, -1),
             "down": partial(rows.step, 1),
             "page_up": partial(rows.page, -1),
             "page_down": partial(rows.page, 1),
             "first": partial(rows.end, last=False),
             "final": partial(rows.end, last=True),
+            "next": self._next,
             "suspend": self.action_suspend_process,
             "keys": lambda: self._open(DetailDialog("Keys", key_sheet().splitlines())),
             "quit": self.exit,
@@ -172,7 +206,9 @@ class CoalmineApp(App[None]):
         self.feed.took(message.board)
         for action_id in message.done & self._pending.keys():
             request = self._pending.pop(action_id)
-            self._said = (f"{request.kind} is in force: {request.subject}", self._clock.monotonic())
+            press = {one.action_id for one in self._press[action_id]}
+            if not press & (self._pending.keys() | self._sending.keys()):
+                self.say(f"{request.kind} is in force: {self._named(request)}")
         self.paint()
 
     def on_read_failed(self, message: ReadFailed) -> None:
@@ -189,46 +225,68 @@ class CoalmineApp(App[None]):
         if worker.group == "read":
             self.feed.failed(why)
             self.paint()
-        elif worker.name in self._sending:
-            self.on_action_failed(ActionFailed(self._sending[worker.name], why))
+        for request in self._press.get(worker.name, ()):
+            if request.action_id in self._sending:
+                self.on_action_failed(ActionFailed(request, why))
 
     # Writing
 
     def _ack(self) -> None:
-        key = self._board_screen.chosen
-        assert key is not None, "the guard has looked"
+        """The row's incident, and those that its page carries: one action each."""
+        board, key = self.feed.moment().board, self._board_screen.chosen
+        row = incident(board, key)
+        if board is None or row is None:
+            self._say_off("Ack", "this incident has resolved")
+            return
+        members = [one.key for one in carried(row, open_incidents(board)) if not one.acked_by]
         until = self._clock.utc() + timedelta(seconds=ACK_S)
-        self._send(ActionRequest(str(uuid.uuid4()), "ack", key, self._author, "", until))
+        self._send(*(self._request("ack", each, until) for each in (row.key, *members)))
+
+    def _request(self, kind: str, subject: str, until: datetime | None) -> ActionRequest:
+        return ActionRequest(str(uuid.uuid4()), kind, subject, self._author, "", until)
 
     def _mute(self) -> None:
         board, key = self.feed.moment().board, self._board_screen.chosen
         row = incident(board, key)
         if row is None:
-            self.say("Mute is off: this incident has resolved")
+            self._say_off("Mute", "this incident has resolved")
             return
         self._open(MuteDialog(row, self._author, self._clock, self.glyphs, self._send))
 
     def _undo(self) -> None:
-        last = self._own[-1]
-        kind = f"un{last.kind}"
-        self._send(ActionRequest(str(uuid.uuid4()), kind, last.subject, self._author, "", None))
+        """All of the last key press that is still in force."""
+        press = self._press[self._own[-1].action_id]
+        mine = [one for one in self._own if one in press]
+        self._send(*(self._request(f"un{one.kind}", one.subject, None) for one in mine))
 
-    def _send(self, request: ActionRequest) -> None:
-        self._sending[request.action_id] = request
+    def _send(self, *press: ActionRequest) -> None:
+        for request in press:
+            self._sending[request.action_id] = request
+            self._press[request.action_id] = press
         self.run_worker(
-            partial(self._write, request),
-            name=request.action_id, group="write", thread=True, exit_on_error=False,
+            partial(self._write, press),
+            name=press[0].action_id, group="write", thread=True, exit_on_error=False,
         )  # fmt: skip
         self.paint()
 
-    def _write(self, request: ActionRequest) -> None:
-        """In a worker thread: touches no widget and no state, only posts."""
-        try:
-            self._model.act(request)
-        except _TROUBLES as exc:
-            self.post_message(ActionFailed(request, str(exc)))
-        else:
+    def _write(self, press: Sequence[ActionRequest]) -> None:
+        """In a worker thread: touches no widget and no state, only posts.
+
+        The first failure ends it, so that a failure is the last word on its key press.
+        """
+        for place, request in enumerate(press):
+            try:
+                self._model.act(request)
+            except _TROUBLES as exc:
+                for untold in press[place:]:
+                    self.post_message(ActionFailed(untold, str(exc)))
+                return
             self.post_message(ActionKept(request))
+
+    def _named(self, request: ActionRequest) -> str:
+        """The incident under the cursor when the key was pressed, and how many went with it."""
+        press = self._press[request.action_id]
+        return f"{press[0].subject} +{len(press) - 1}" if len(press) > 1 else press[0].subject
 
     def on_action_kept(self, message: ActionKept) -> None:
         """Stored: pending until the paging loop has folded it in."""
@@ -244,12 +302,14 @@ class CoalmineApp(App[None]):
             self.screen.kept()
         late = ", nobody acts on it until the service runs" if self.feed.moment().stopped else ""
         self.feed.hurry()
-        self.say(f"{request.kind} is stored{late}: {request.subject}")
+        self.say(f"{request.kind} is stored{late}: {self._named(request)}")
 
     def on_action_failed(self, message: ActionFailed) -> None:
         """Not known to be stored: say so; a dialog stays with its text."""
         request = message.request
         self._sending.pop(request.action_id, None)
+        left = tuple(one for one in self._press.pop(request.action_id) if one is not request)
+        self._press.update((one.action_id, left) for one in left)
         if isinstance(self.screen, MuteDialog) and self.screen.action_id == request.action_id:
             self.screen.failed(message.why)
         self.say(f"{request.kind} FAILED: {message.why}")
@@ -273,6 +333,10 @@ class CoalmineApp(App[None]):
             self.copy_to_clipboard(as_markdown(title, lines, self._clock.utc()))
             self.say("copied, if this terminal lets programs write its clipboard")
 
+    def _next(self) -> None:
+        if self._next_step is not None and not self._next_step():
+            self._say_off("Next", "the story does not wait")
+
     def _reread(self) -> None:
         self._key_s = float("-inf")
         self.feed.hurry()
@@ -295,7 +359,8 @@ class CoalmineApp(App[None]):
     def _situation(self) -> Situation:
         offline = self.feed.moment().offline is not None or self.feed.moment().board is None
         has_row = self._board_screen.chosen is not None
-        return Situation(self._readonly, offline, has_row, len(self._own))
+        story = self._next_step is not None
+        return Situation(self._readonly, offline, has_row, len(self._own), story)
 
     def _menu(self) -> list[MenuKey]:
         now, page = self._situation(), self._board_screen.view.name
@@ -307,8 +372,7 @@ class CoalmineApp(App[None]):
         return [*keys[:-2], _PAGES, *keys[-2:]]
 
     def _bar(self) -> list[str]:
-        text, at_s = self._said
-        said = [text] if text and self._clock.monotonic() - at_s < _SAID_S else []
+        said = [self._said.text] if self._clock.monotonic() < self._said.until_s else []
         readonly = ["read-only: ack and mute are off"] if self._readonly and not said else []
         return [*list(self._story)[-1:], *readonly, *said]
 

@@ -17,13 +17,21 @@ if TYPE_CHECKING:
 def add(commands: "Commands") -> None:
     """Add the commands of this module."""
     check = commands.add_parser("check-config", help=help_line("check-config"))
-    check.add_argument("file", nargs="?", type=Path, default=None, metavar="FILE")
-    check.add_argument("-c", "--config", type=Path, default=None, metavar="FILE")
+    check.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="the config (default: $COALMINE_CONFIG, else ./coalmine.yaml)",
+    )
+    check.add_argument("-c", "--config", type=Path, default=None, metavar="FILE",
+                       help="the same, as other commands take it")  # fmt: skip
     check.add_argument("--json", action="store_true", help="a list of problems on stdout")
     check.add_argument("--strict", action="store_true", help="a warning refuses the file too")
     check.set_defaults(run=check_config)
     config = commands.add_parser("config", help=help_line("config"))
-    schema = config.add_subparsers(metavar="WHAT", required=True).add_parser(
+    schema = config.add_subparsers(metavar="WHAT", required=True, help="what to print").add_parser(
         "schema", help="print the JSON Schema of the config"
     )
     schema.set_defaults(run=print_schema)

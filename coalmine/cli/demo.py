@@ -63,21 +63,25 @@ def _play(stage: "DemoStage", *, as_json: bool) -> int:
 
 def _show(stage: "DemoStage") -> int:
     """The story plays in a thread while the terminal shows what an on-call engineer would see."""
+    from coalmine.demo.hold import Visitor
     from coalmine.demo.story import Story
     from core.secrets import Secret
     from tui.app import CoalmineApp
     from tui.client import ApiReadModel
 
-    app = CoalmineApp(ApiReadModel(stage.url, Secret.inline(stage.token)), SystemClock())
+    visitor = Visitor(SystemClock())
+    model = ApiReadModel(stage.url, Secret.inline(stage.token))
+    app = CoalmineApp(model, SystemClock(), next_step=visitor.next)
     told: list[str] = []
     verdict: list[bool] = []
 
     def tell(event: "Event") -> None:
         told.append(text(event))
-        app.tell(text(event))
+        # The bar is one line: no room for columns.
+        app.tell(" ".join(text(event).split()))
 
     def play() -> None:
-        story = Story(stage, stage.faults(), SystemClock(), tell)
+        story = Story(stage, stage.faults(), SystemClock(), tell, hold=visitor.hold)
         verdict.append(asyncio.run(story.play()))
 
     thread = threading.Thread(target=play, name="demo-story", daemon=True)

@@ -18,7 +18,7 @@ def add(commands: "Commands") -> None:
     """Add the commands of this module."""
     for name in ("dashboards", "docs"):
         parser = commands.add_parser(name, help=help_line(name))
-        what = parser.add_subparsers(metavar="WHAT", required=True)
+        what = parser.add_subparsers(metavar="WHAT", required=True, help="what to do")
         build = what.add_parser("build", help="write every file")
         build.add_argument("--to", type=Path, default=None, metavar="FOLDER",
                            help="where to write (default: where they are committed)")  # fmt: skip
@@ -29,10 +29,16 @@ def add(commands: "Commands") -> None:
 
 
 def build_files(command: str, args: argparse.Namespace) -> int:
-    """Write every file and print its name."""
+    """Write every file and print its name; 2 when they cannot be written."""
     generated = _files_of(command)
-    for name in generated.write(args.to):
-        print_result(str((args.to or generated.folder) / name))
+    folder = args.to or generated.folder
+    try:
+        names = generated.write(args.to)
+    except OSError as exc:
+        print_note(f"coalmine {command}: {folder} cannot be written: {exc.strerror}")
+        return Exit.NOT_PROVEN
+    for name in names:
+        print_result(str(folder / name))
     return Exit.OK
 
 

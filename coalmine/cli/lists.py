@@ -3,14 +3,16 @@
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from contextlib import closing
 from typing import TYPE_CHECKING
 
-from coalmine.cli import add_config_option, help_line
+from coalmine.cli import add_reach_options, help_line
+from coalmine.cli.status import detail_of, told_until, trouble_lines
 from coalmine.exits import Exit
 from coalmine.output import print_json, print_note, print_result
 from core.text import safe_text
 from scheduler.readmodel import Board, CheckRow, CostRow, IncidentRow, RouteRow
+from selfcheck.canary.model import Outcome
 
 if TYPE_CHECKING:
     from coalmine.cli import Commands
@@ -23,30 +25,31 @@ def add(commands: "Commands") -> None:
     """Add the commands of this module."""
     for name in TABLES:
         parser = commands.add_parser(name, help=help_line(name))
-        add_config_option(parser)
-        parser.add_argument("--url", default="", help="ask this instance instead")
-        parser.add_argument("--token-file", type=Path, default=None, metavar="FILE")
+        add_reach_options(parser)
         parser.add_argument("--json", action="store_true", help="the rows as JSON on stdout")
         parser.set_defaults(run=show, part=name)
 
 
 def show(args: argparse.Namespace) -> int:
-    """Print the rows; 2 when there are none to show."""
+    """Print the rows; 2 while a trouble line stands, as then not all of it can be told."""
     from coalmine.reach import reach
     from scheduler.api.app import board_json
 
-    board = reach(args.config, args.url, args.token_file).board()
+    with closing(reach(args.config, args.url, args.token_file)) as model:
+        board = model.board()
     field, table = TABLES[args.part]
+    head, rows = table(board)
     if args.json:
         print_json(json.loads(board_json(board))[field])
-        return Exit.OK
-    head, rows = table(board)
+    else:
+        for line in aligned([head, *rows]) if rows else ():
+            print_result(line)
     if not rows:
-        print_note(f"no {args.part} to show (read from: {board.source})")
-        return Exit.OK
-    for line in aligned([head, *rows]):
-        print_result(line)
-    return Exit.OK
+        print_note(f"no {args.part} to show")
+    for line in trouble_lines(board):
+        print_note(line)
+    print_note(f"read from: {board.source}")
+    return Exit.NOT_PROVEN if board.troubles else Exit.OK
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -62,17 +65,19 @@ def _checks(board: Board) -> Table:
 
     def row(one: CheckRow) -> tuple[str, ...]:
         account = [str(one.account.get(name, 0)) for name in ("due", "skipped", "missed")]
-        return (one.verdict.value, one.name, one.kind, _seconds(one.last_s), *account, one.detail)
+        return (one.verdict.value, one.name, one.kind, _seconds(one.last_s), *account,
+                detail_of(one))  # fmt: skip
 
     return head, [row(one) for one in board.checks]
 
 
 def _routes(board: Board) -> Table:
-    head = ("VERDICT", "ROUTE", "SIGNAL", "SENT", "OK", "LATE", "LOST", "OTHER", "P50", "P99",
-            "DEADLINE", "DETAIL")  # fmt: skip
+    head = ("VERDICT", "ROUTE", "SIGNAL", "SENT", "OK", "LATE", "LOST", "REJECTED", "PENDING",
+            "OTHER", "P50", "P99", "DEADLINE", "DETAIL")  # fmt: skip
 
     def row(one: RouteRow) -> tuple[str, ...]:
-        counted = {name: one.outcomes.get(name, 0) for name in ("ok", "late", "lost")}
+        columns = (Outcome.OK, Outcome.LATE, Outcome.LOST, Outcome.REJECTED, Outcome.PENDING)
+        counted = {name: one.outcomes.get(name.value, 0) for name in columns}
         other = one.sent - sum(counted.values())
         return (one.verdict.value, one.name, one.signal, str(one.sent),
                 *(str(n) for n in counted.values()), str(other), _seconds(one.delay_p50_s),
@@ -83,12 +88,14 @@ def _routes(board: Board) -> Table:
 
 
 def _incidents(board: Board) -> Table:
-    head = ("SEVERITY", "SINCE", "SUBJECT", "HOP", "EPISODE", "ACKED", "KEY", "TITLE")
+    head = ("SEVERITY", "SINCE", "SUBJECT", "HOP", "EPISODE", "ACKED", "MUTED", "KEY", "TITLE")
 
     def row(one: IncidentRow) -> tuple[str, ...]:
         since = f"{one.since:%Y-%m-%dT%H:%M:%SZ}"
         return (one.severity, since, one.subject, one.hop or "-", str(one.episode),
-                one.acked_by or "-", one.key, one.title)  # fmt: skip
+                told_until(one.acked_by, one.acked_until) if one.acked_by else "-",
+                told_until(one.muted_by, one.muted_until) if one.muted_by else "-",
+                one.key, one.title)  # fmt: skip
 
     return head, [row(one) for one in board.incidents]
 

@@ -2,10 +2,9 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coalmine.cli import add_config_option, help_line
+from coalmine.cli import add_reach_options, help_line
 from coalmine.exits import Exit
 
 if TYPE_CHECKING:
@@ -15,11 +14,10 @@ if TYPE_CHECKING:
 def add(commands: "Commands") -> None:
     """Add the command of this module."""
     parser = commands.add_parser("tui", help=help_line("tui"))
-    add_config_option(parser)
-    parser.add_argument("--url", default="", help="a remote instance's API")
-    parser.add_argument("--token-file", type=Path, default=None, metavar="FILE")
+    add_reach_options(parser)
     parser.add_argument("--readonly", action="store_true", help="grey out ack and mute")
-    parser.add_argument("--glyphs", choices=("auto", "unicode", "ascii"), default="auto")
+    parser.add_argument("--glyphs", choices=("auto", "unicode", "ascii"), default="auto",
+                        help="marks to draw with (default: auto, by the locale)")  # fmt: skip
     parser.set_defaults(run=run)
 
 

@@ -26,9 +26,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def add(commands: "Commands") -> None:
     """Add the command of this module."""
     parser = commands.add_parser("verify", help=help_line("verify"))
-    parser.add_argument("names", nargs="*", metavar="NAME", help="checks and routes (default: all)")
+    parser.add_argument("names", nargs="*", metavar="NAME",
+                        help="checks, routes and source:NAME (default: all)")  # fmt: skip
     add_config_option(parser)
-    parser.add_argument("--cycles", type=_cycles, default=3, help="canaries per route (default: 3)")
+    parser.add_argument("--cycles", type=_cycles, default=3, metavar="N",
+                        help="canaries per route (default: 3)")  # fmt: skip
     parser.add_argument("--timeout", type=_duration, default=300.0, metavar="DURATION",
                         help="how long all of it may take (default: 5m)")  # fmt: skip
     parser.add_argument("--strict", action="store_true", help="a warning is a failure")
@@ -66,12 +68,16 @@ def verify(args: argparse.Namespace) -> int:
     try:
         chosen = select(config, args.names)
     except KeyError as exc:
-        print_note(f"coalmine verify: no check and no route is named {exc.args[0]}")
+        print_note(f"coalmine verify: no check, route or source is named {exc.args[0]}")
         return Exit.USAGE
     found = asyncio.run(_run(chosen, Limits(args.cycles, args.timeout)))
     code = exit_of(found, strict=args.strict)
     if args.junit is not None:
-        args.junit.write_text(as_junit(found, strict=args.strict), encoding="utf-8")
+        try:
+            args.junit.write_text(as_junit(found, strict=args.strict), encoding="utf-8")
+        except OSError as exc:
+            print_note(f"coalmine verify: {args.junit} cannot be written: {exc.strerror}")
+            code = max(code, Exit.NOT_PROVEN) if code is not Exit.FAIL else code
     if args.json:
         print_json(as_data(found, code))
     else:

@@ -1,7 +1,8 @@
 """What only the whole file can tell: names, references, times that must fit each other, pages."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path as FilePath
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -12,11 +13,24 @@ from coalmine.config.model import PageRule
 from coalmine.config.parsed import CheckConfig, KindConfig, RouteConfig
 from coalmine.config.sections import Sections
 from coalmine.config.yaml import Path
+from core.clock import SystemClock
+from core.errors import CoalmineError, ConfigError
+from core.options import duration_text
 from core.secrets import Secret
 from paging.model import Severity
 from selfcheck.backends.protocol import BACKENDS
+from selfcheck.cost.book import BUILTIN, read_book, shipped_books
 from selfcheck.injectors.protocol import INJECTORS
 
+_REFERENCES: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("routes", ("read",), "backends"),
+    ("routes", ("inject", "to"), "backends"),
+    ("routes", ("hops",), "hops"),
+    ("sources", ("backend",), "backends"),
+    ("sources", ("routes",), "routes"),
+    ("pages", ("to",), "receivers"),
+    ("pages", ("fallback",), "receivers"),
+)
 _MIN_EVERY_S, _MAX_EVERY_S = 1.0, 86400.0
 _BROWSER_MIN_S = 30.0
 # A year without a leap day, on a day from which every rule meets its next leap day within 8 years.
@@ -33,13 +47,12 @@ def check_all(report: Report, raw: Raw, parts: Sections) -> None:
     for index, route in parts.routes.items():
         path: Path = ("routes", index)
         _route_times(report, path, route)
-        _route_references(report, path, route, raw)
+        if route.to is None and getattr(route.options, "url", None) == "":
+            report.problem((*path, "inject"), "expected either url: or to: with a backend's name")
         _route_signals(report, path, route, parts.kinds["backends"])
-    for index, source in parts.sources.items():
-        _exists(report, ("sources", index, "backend"), source.backend, raw, "backends")
-        for at, name in enumerate(source.routes):
-            _known(report, ("sources", index, "routes", at), name, _route_names(raw), "route")
+    _references(report, raw)
     _pages(report, raw, parts)
+    _books(report, raw)
 
 
 def _names(report: Report, raw: Raw) -> None:
@@ -65,8 +78,8 @@ def _check_times(report: Report, path: Path, check: CheckConfig) -> None:
     elif check.deadline_s >= check.every_s:
         report.problem(
             (*path, "timeout"),
-            f"the timeout ({check.deadline_s:g} s) must be shorter than every "
-            f"({check.every_s:g} s)",
+            f"the timeout ({duration_text(check.deadline_s)}) must be shorter than every "
+            f"({duration_text(check.every_s)})",
         )
     if check.kind == "browser" and check.every_s < _BROWSER_MIN_S:
         report.warning((*path, "every"), "a browser check more often than every 30s is expensive")
@@ -90,18 +103,41 @@ def _calendar(report: Report, path: Path, check: CheckConfig) -> None:
 def _route_times(report: Report, path: Path, route: RouteConfig) -> None:
     low, high = route.judging.min_interval, route.judging.max_interval
     if not low <= route.every_s <= high:
-        message = f"a route's interval must lie between {low:g} s and {high:g} s"
+        limits = f"{duration_text(low)} and {duration_text(high)}"
+        message = f"a route's interval must lie between {limits}"
         report.problem((*path, "every"), message)
 
 
-def _route_references(report: Report, path: Path, route: RouteConfig, raw: Raw) -> None:
-    _exists(report, (*path, "read"), route.read, raw, "backends")
-    if route.to is not None:
-        _exists(report, (*path, "inject", "to"), route.to, raw, "backends")
-    elif getattr(route.options, "url", None) == "":
-        report.problem((*path, "inject"), "expected either url: or to: with a backend's name")
-    for at, hop in enumerate(route.hops):
-        _exists(report, (*path, "hops", at), hop, raw, "hops")
+def _references(report: Report, raw: Raw) -> None:
+    """Names of other entries, wherever they are written: in an entry that is wrong too."""
+    for section, steps, target in _REFERENCES:
+        for index, entry in enumerate(_listed(raw, section)):
+            value: Any = entry
+            for step in steps:
+                value = value.get(step) if isinstance(value, dict) else None
+            path: Path = (section, index, *steps)
+            if isinstance(value, str):
+                _exists(report, path, value, raw, target)
+            for at, name in enumerate(value if isinstance(value, list) else ()):
+                if isinstance(name, str):
+                    _exists(report, (*path, at), name, raw, target)
+
+
+def _books(report: Report, raw: Raw) -> None:
+    """Every price book is read now: what `run` would refuse is refused here."""
+    cost = raw.get("cost")
+    names = cost.get("price_books") if isinstance(cost, dict) else None
+    for at, name in enumerate(names if isinstance(names, list) else ()):
+        if not isinstance(name, str):
+            continue
+        try:
+            read_book(name, FilePath(report.file).parent, SystemClock().utc().date())
+        except ConfigError as exc:
+            report.problems.extend(exc.problems)
+        except CoalmineError as exc:
+            shipped = [f"{BUILTIN}{one}" for one in shipped_books()]
+            hint = nearest(name, shipped) or f"shipped: {', '.join(shipped)}"
+            report.problem(("cost", "price_books", at), str(exc), hint)
 
 
 def _route_signals(
@@ -119,7 +155,10 @@ def _route_signals(
             )
     if route.to is not None and (target := backends.get(route.to)):
         rule = BACKENDS.load(target.kind).write_rule(target.options)
-        if rule is None or signal not in rule.paths:
+        if rule is None:
+            what = f"the backend {route.to} ({target.kind}) takes no OTLP as it is configured"
+            report.problem((*path, "inject", "to"), what, "set its write_url:, if it has one")
+        elif signal not in rule.paths:
             what = f"the backend {route.to} ({target.kind}) takes no {signal} by OTLP over HTTP"
             report.problem((*path, "inject", "to"), what)
 
@@ -139,9 +178,6 @@ def _pages(report: Report, raw: Raw, parts: Sections) -> None:
         path = ("pages", index)
         if rule.match is None and index < len(written) - 1:
             report.problem(path, "takes everything: the page rules after it are never reached")
-        _exists(report, (*path, "to"), rule.to, raw, "receivers")
-        if rule.fallback is not None:
-            _exists(report, (*path, "fallback"), rule.fallback, raw, "receivers")
         if critical_left and _takes_critical(rule):
             _two_providers(report, path, rule, parts.kinds["receivers"])
         if rule.match and rule.match.severity is Severity.CRITICAL and not rule.match.subject:
@@ -175,15 +211,10 @@ def _provider(receiver: KindConfig) -> tuple[str, str]:
 
 def _exists(report: Report, path: Path, name: str, raw: Raw, section: str) -> None:
     known = raw.get(section) or {}
-    word = section.removesuffix("s")
-    _known(report, path, name, known if isinstance(known, dict) else (), word)
-
-
-def _known(report: Report, path: Path, name: str, known: Iterable[str], word: str) -> None:
-    names = sorted(known)
+    names = _route_names(raw) if section == "routes" else known if isinstance(known, dict) else ()
     if name not in names:
-        hint = nearest(name, names) or (f"known: {', '.join(names)}" if names else "")
-        report.problem(path, f"there is no {word} {name!r}", hint)
+        hint = nearest(name, names) or (f"known: {', '.join(sorted(names))}" if names else "")
+        report.problem(path, f"there is no {section.removesuffix('s')} {name!r}", hint)
 
 
 def _route_names(raw: Raw) -> list[str]:

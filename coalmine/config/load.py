@@ -34,7 +34,8 @@ def load_config(path: Path, env: Mapping[str, str] = os.environ) -> Config:
     _warn_of_rights(report, path)
     if report.problems or top is None:
         raise ConfigError(sorted(report.problems, key=lambda each: (each.line, each.column)))
-    return _config(path, raw_bytes, top, parts, report)
+    places = {key: report.place((key,), at_key=True) for key in raw}
+    return _config(path, raw_bytes, top, parts, report, places)
 
 
 def content_hash(raw: bytes) -> str:
@@ -50,11 +51,19 @@ def _read(path: Path) -> bytes:
         raise ConfigError([problem]) from exc
 
 
-def _config(path: Path, raw: bytes, top: Top, parts: Sections, report: Report) -> Config:
+def _config(
+    path: Path,
+    raw: bytes,
+    top: Top,
+    parts: Sections,
+    report: Report,
+    places: Mapping[str, tuple[int, int]],
+) -> Config:
     return Config(
         path=path,
         files=(path,),
         content_hash=content_hash(raw),
+        places=places,
         warnings=tuple(report.warnings),
         top=top,
         data_dir=path.parent / top.data_dir,

@@ -204,6 +204,8 @@ def _wording(
 
 
 def _message(error: ErrorDetails) -> str:
+    if error["type"] == "string_pattern_mismatch" and "https?://" in error["ctx"]["pattern"]:
+        return "expected a URL that begins with http:// or https://"
     text = error["msg"].removeprefix("Value error, ")
     if text.startswith("Input should be "):
         text = "expected " + text.removeprefix("Input should be ").removeprefix("a valid ")

@@ -1,5 +1,6 @@
 """A config that was found right: what wiring builds from. Durations are seconds."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -78,11 +79,15 @@ class KindConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One whole file. `content_hash` covers the bytes of every file in `files`."""
+    """One whole file. `content_hash` covers the bytes of every file in `files`.
+
+    places: line and column of each key at the top, counted from 1.
+    """
 
     path: Path
     files: tuple[Path, ...]
     content_hash: str
+    places: Mapping[str, tuple[int, int]]
     warnings: tuple[Problem, ...]
     top: Top
     data_dir: Path

@@ -30,7 +30,7 @@ class Refused:
 def refusals(old: Config, new: Config) -> tuple[Problem, ...]:
     """Why a running service cannot go from `old` to `new`; empty when it can."""
     problems = [
-        _problem(new, key, f"{key} cannot change while Coalmine runs", "restart needed")
+        _problem(new, key, "cannot change while Coalmine runs", "restart needed")
         for key, before, after in (
             ("namespace", old.top.namespace, new.top.namespace),
             ("instance", old.top.instance, new.top.instance),
@@ -49,7 +49,8 @@ def refusals(old: Config, new: Config) -> tuple[Problem, ...]:
 
 
 def _problem(config: Config, key: str, message: str, remedy: str = "") -> Problem:
-    return Problem(str(config.path), 1, 1, key, message, remedy)
+    line, column = config.places.get(key.partition(".")[0], (1, 1))
+    return Problem(str(config.path), line, column, key, message, remedy)
 
 
 @dataclass(slots=True)

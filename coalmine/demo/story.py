@@ -6,7 +6,7 @@ never looks inside the service.
 
 import json
 import queue
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -67,10 +67,14 @@ class Story:
     def __init__(
         self, stage: Stage, faults: tuple[Fault, ...], clock: Clock, tell: Callable[[Event], None],
         *, clean_s: float = 6.0, patience_s: float = 40.0,
+        hold: Callable[[], Awaitable[None]] | None = None,
     ) -> None:  # fmt: skip
-        """clean_s: watched without faults first. patience_s: limit of each wait."""
+        """clean_s: watched without faults first. patience_s: limit of each wait.
+
+        hold: awaited before a fault that has been paged is mended.
+        """
         self._stage, self._faults, self._clock, self._tell = stage, faults, clock, tell
-        self._clean_s, self._patience_s = clean_s, patience_s
+        self._clean_s, self._patience_s, self._hold = clean_s, patience_s, hold
         self._pages: list[Mapping[str, Any]] = []
         self._route_of = {fault.subject: fault for fault in faults}
 
@@ -117,12 +121,18 @@ class Story:
         page = await self._page(fault, "trigger")
         self._tell_of("paged", fault, hop=fault.hop, detail=_text(page))
         self._tell_of("cost", fault, detail=_cost_of_loss(page))
+        if self._hold is not None:
+            self._emit("waits", fault=fault.name, detail="press n to mend it")
+            await self._hold()
+        muted = _muted(fault, self._stage.board())
         fault.switch(False)
         self._emit("fault_off", fault=fault.name, signal=fault.signal)
         await self._until(f"{fault.name} has recovered", lambda b: _well(fault, b))
         self._tell_of("recovered", fault)
-        page = await self._page(fault, "resolve")
-        self._tell_of("resolved", fault, detail=_text(page))
+        ended = "muted: its end is told to nobody"
+        if not muted:
+            ended = _text(await self._page(fault, "resolve"))
+        self._tell_of("resolved", fault, detail=ended)
         await self._until("everything is ok again", _all_ok)
 
     def _bad(self, fault: Fault, board: Board) -> int:
@@ -163,15 +173,22 @@ class Story:
         return taken
 
     def _cost(self) -> None:
-        for row in self._stage.board()["costs"]:
+        """Every priced meter with what its figures stand on; what holds for all is said once."""
+        rows = self._stage.board()["costs"]
+        shared = _shared_notes(rows)
+        if shared:
+            self._emit("cost", detail=f"all prices: {'; '.join(shared)}")
+        for row in rows:
+            own = [note for note in _notes(row) if note not in shared]
             figures = ", ".join(
                 f"{word} {row[key]} {row['currency']}"
                 for word, key in (("per GB", "per_gb"), ("now per hour", "hour"),
                                   ("month to date", "to_date"), ("next month likely", "likely"))
                 if row[key] is not None
             )  # fmt: skip
-            self._emit("cost", signal=row["signal"], detail=f"{row['meter']} ({row['book']}):"
-                       f" {figures or row['note']}")  # fmt: skip
+            told = "; ".join(filter(None, (figures, *own)))
+            self._emit("cost", signal=row["signal"],
+                       detail=f"{row['meter']} ({row['book']}): {told}")  # fmt: skip
 
     def _tell_of(self, event: str, fault: Fault, hop: str = "", detail: str = "") -> None:
         route = "" if fault.subject.startswith("source:") else fault.subject
@@ -191,8 +208,11 @@ def drain(pages: "queue.SimpleQueue[dict[str, Any]]") -> Mapping[str, Any] | Non
 
 
 def _all_ok(board: Board) -> bool:
+    """Everything is ok, and each route has brought a canary home: ok of nothing is no proof."""
     shown = [*board["routes"], *board["checks"], *board["sources"]]
-    return bool(board["routes"]) and all(row["verdict"] == "ok" for row in shown if not _waits(row))
+    proven = [row["outcomes"].get("ok", 0) > 0 for row in board["routes"]]
+    well = [row["verdict"] == "ok" for row in shown if not _waits(row)]
+    return bool(proven) and all(proven) and all(well)
 
 
 def _waits(row: Mapping[str, Any]) -> bool:
@@ -222,6 +242,26 @@ def _well(fault: Fault, board: Board) -> bool:
         if route["name"] == fault.subject:
             return bool(route["verdict"] == "ok")
     return not any(_source_fails(fault, board))
+
+
+def _muted(fault: Fault, board: Board) -> bool:
+    """Whether the visitor has muted the fault's incident: then nobody hears of its end."""
+    return any(
+        row["muted_by"] and fault.subject in (row["subject"], *row["members"])
+        for row in board["incidents"]
+    )
+
+
+def _notes(row: Mapping[str, Any]) -> list[str]:
+    return [note for note in str(row["note"]).split("; ") if note]
+
+
+def _shared_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The notes that stand in every priced row, when there are several of them."""
+    priced = [_notes(row) for row in rows if row["likely"] is not None]
+    if len(priced) < 2:
+        return []
+    return [note for note in priced[0] if all(note in notes for notes in priced)]
 
 
 def _kind(page: Mapping[str, Any]) -> str:

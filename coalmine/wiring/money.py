@@ -1,54 +1,37 @@
 """What the measured telemetry costs: meters fed by hop scrapes, priced by the config's books."""
 
 import random
-from datetime import date, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 from coalmine.config.parsed import Config
 from core.clock import Clock
-from core.errors import ConfigError, Problem
 from scheduler.readmodel import CostRow
 from scheduler.store import SamplesStore
 from selfcheck.canary.model import Signal
 from selfcheck.canary.route import RouteStatus
-from selfcheck.cost.book import PriceBook, load, shipped
+from selfcheck.cost.book import PriceBook, read_book
 from selfcheck.cost.estimate import SignalCost, cost_of_loss, estimate
 from selfcheck.cost.meters import MeterHour, UsageMeter, merge
 from selfcheck.cost.model import Charge, Point
 from selfcheck.hops.finding import Cause, Finding
 from selfcheck.hops.protocol import HopCounters
 
-BUILTIN = "builtin:"
 _HISTORY = timedelta(days=62)
 # Behind these a store had taken the canary in before it was lost.
 _STORED = frozenset({Cause.READ_SIDE})
-
-
-def read_books(config: Config, today: date) -> tuple[PriceBook, ...]:
-    """The config's price books: `builtin:NAME` or a file beside the config.
-
-    Raises ConfigError for a book with mistakes, or that is not there.
-    """
-    return tuple(_book(name, config, today) for name in config.top.cost.price_books)
-
-
-def _book(name: str, config: Config, today: date) -> PriceBook:
-    try:
-        if name.startswith(BUILTIN):
-            return shipped(name.removeprefix(BUILTIN), today)
-        return load(config.base_dir / name, today)
-    except OSError as exc:
-        told = f"{name} cannot be read: {exc.strerror}"
-        raise ConfigError([Problem(str(config.path), 1, 1, "cost.price_books", told)]) from exc
 
 
 class Money:
     """Meters of the present plan and the estimates made from them. Lives in the probing loop."""
 
     def __init__(self, config: Config, clock: Clock, rng: random.Random) -> None:
-        """Reads the books. Raises as `read_books`."""
+        """Reads the books. Raises ConfigError or CoalmineError when one cannot be used."""
         self._clock, self._rng = clock, rng
-        self.books = read_books(config, clock.utc().date())
+        today = clock.utc().date()
+        self.books = tuple(
+            read_book(name, config.base_dir, today) for name in config.top.cost.price_books
+        )
         self._meters: dict[str, UsageMeter] = {}
         self._hours: tuple[MeterHour, ...] = ()
         self.rows: tuple[CostRow, ...] = ()

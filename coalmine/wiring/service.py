@@ -110,8 +110,6 @@ class Service:
         opened.push_async_callback(asyncio.to_thread, self._paging.stop)
         opened.callback(self._selfwatch.stop)
         await asyncio.to_thread(self._paging.start)
-        for warning in config.warnings:
-            log.warning("config %s", warning)
         # Before the rules hear of anything new, every route's verdict is derived from the ledger.
         for route in self._plan.routes.values():
             await route.cycle.load()

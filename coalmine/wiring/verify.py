@@ -5,9 +5,10 @@ import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from coalmine.config.parsed import Config, RouteConfig
+from coalmine.wiring.paging import source_check
 from coalmine.wiring.plan import Plan, Works, build_plan, lanes
 from coalmine.wiring.verified import RouteReport, Verified, check_report, route_report
 from core.clock import Clock
@@ -16,14 +17,18 @@ from core.errors import PluginError
 from core.kinds import Parts
 from core.outbound.client import CurlOutbound
 from core.resolve import Resolver
-from core.result import RunEnvelope
+from core.result import Result, RunEnvelope
+from core.verdict import Verdict
+from probes.protocol import RunContext
 from scheduler.engine.lag import LagMeter
 from scheduler.engine.leash import Leash
 from scheduler.engine.protocol import Check
 from scheduler.engine.run import RunParts, Scheduled, run_one
+from selfcheck.backends.protocol import SourceReader
 from selfcheck.canary.memory import MemoryLedger
 from selfcheck.canary.model import LedgerRow
 from selfcheck.canary.verify import RouteVerification, verify_route
+from selfcheck.quiet.watch import QuietWatch
 
 # A label and part of every id; the random epoch keeps two runs apart.
 INSTANCE = "ci"
@@ -43,17 +48,20 @@ class Limits:
 
 
 def select(config: Config, names: Sequence[str]) -> Config:
-    """`config` with the named checks and routes (none named: all) and what they need.
+    """`config` with the named checks, routes and sources (none: all) and what they need.
 
-    Raises KeyError with the first name that is no check and no route.
+    Raises KeyError with the first name that is none of them; sources are named `source:NAME`.
     """
     known = {one.name for one in config.checks} | {one.name for one in config.routes}
+    known |= {source_check(one.name) for one in config.sources}
     for name in names:
         if name not in known:
             raise KeyError(name)
     wanted = set(names) or known
     routes = tuple(_by_every_path(one) for one in config.routes if one.name in wanted)
+    sources = tuple(one for one in config.sources if source_check(one.name) in wanted)
     backends = {one.read for one in routes} | {one.to for one in routes}
+    backends |= {one.backend for one in sources}
     hops = {hop for one in routes for hop in one.hops}
     return replace(
         config,
@@ -61,7 +69,7 @@ def select(config: Config, names: Sequence[str]) -> Config:
         routes=routes,
         backends=tuple(one for one in config.backends if one.name in backends),
         hops=tuple(one for one in config.hops if one.name in hops),
-        sources=(),
+        sources=sources,
     )
 
 
@@ -143,6 +151,10 @@ class _Run:
             for one in plan.checks
             if one.name in plan.probes
         }
+        looks = {
+            one.name: asyncio.create_task(self._check(one)) for one in _looks(plan, self._clock)
+        }
+        checks |= looks
         routes = {name: asyncio.create_task(self._route(name)) for name in plan.routes}
         hops = [one.name for one in plan.config.hops]
         steps: list[Callable[[], Awaitable[float]]] = [self._lag.beat]
@@ -177,7 +189,8 @@ class _Run:
     async def _watch(self, tasks: Mapping[str, _Task], stopping: asyncio.Task[Any]) -> None:
         """Until all have ended, time is up or `stopping` is done."""
         # Routes keep the limit themselves, and still audit their account after it.
-        end = self._clock.monotonic() + self._limits.timeout_s + _GRACE_S
+        began = self._clock.monotonic()
+        end = began + self._limits.timeout_s + _GRACE_S
         waiting, pause = dict(tasks), _PROGRESS_AFTER_S
         while waiting and not stopping.done():
             left = end - self._clock.monotonic()
@@ -188,7 +201,9 @@ class _Run:
                 watched, timeout=min(pause, left), return_when=asyncio.FIRST_COMPLETED
             )
             if not done:
-                self._tell(f"waiting for {', '.join(waiting)}")
+                judged, took = len(tasks) - len(waiting), self._clock.monotonic() - began
+                limit = told_s(self._limits.timeout_s)
+                self._tell(f"{judged} of {len(tasks)} judged, {took:.0f} s of {limit}")
                 pause = _PROGRESS_EVERY_S
             for name in [name for name, task in waiting.items() if task in done]:
                 del waiting[name]
@@ -215,6 +230,31 @@ class _Run:
 
     def _leaked(self, error: PluginError) -> None:
         self._tell(str(error))
+
+
+def _looks(plan: Plan, clock: Clock) -> list[Check]:
+    """Each expected source, asked for once whatever the routes beside it come to."""
+    asked: dict[str, Callable[[RunContext], Awaitable[Result]]] = {}
+    for name, watch in plan.watches.items():
+        reader = cast("SourceReader", plan.backends[watch.source.backend])
+        alone = QuietWatch(watch.source, reader, _ungated, clock)
+        asked[source_check(name)] = partial(_look, alone)
+    sources = [one for one in plan.checks if one.kind == "source"]
+    return [replace(one, run=asked.get(one.name, one.run)) for one in sources]
+
+
+def _ungated(_: tuple[str, ...]) -> Mapping[str, Verdict]:
+    """The routes are judged beside the source and listed with it."""
+    return {}
+
+
+async def _look(watch: QuietWatch, _: RunContext) -> Result:
+    return await watch.step()
+
+
+def told_s(seconds: float) -> str:
+    """A time limit for people: in minutes when it is a whole number of them."""
+    return f"{seconds / 60:.0f}m" if seconds % 60 == 0 else f"{seconds:g} s"
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -15,7 +15,16 @@ retention.py, packs.py            what history is kept, and how densely
 
 from scheduler.store.ledger import LedgerStore
 from scheduler.store.samples import SamplesStore
+from scheduler.store.service import is_served
 from scheduler.store.state import StateStore
 from scheduler.store.stores import Stores, open_reader, open_stores
 
-__all__ = ["LedgerStore", "SamplesStore", "StateStore", "Stores", "open_reader", "open_stores"]
+__all__ = [
+    "LedgerStore",
+    "SamplesStore",
+    "StateStore",
+    "Stores",
+    "is_served",
+    "open_reader",
+    "open_stores",
+]

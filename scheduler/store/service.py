@@ -157,7 +157,7 @@ def _refuse_copy(
     if last.boot_id == ours.boot_id:
         # The lock of this very file is ours; only a copy can still be served by another.
         moved = (last.file, last.inode) != (ours.file, ours.inode)
-        if moved and last.file and _is_served(Path(last.file)):
+        if moved and last.file and is_served(Path(last.file).parent):
             raise StoreError(
                 f"{place}: is a copy of {last.file}, which pid {last.pid} is serving; "
                 "two services of one instance would take each other's canaries for their own"
@@ -171,12 +171,13 @@ def _refuse_copy(
         )
 
 
-def _is_served(file: Path) -> bool:
-    """Whether a service holds the lock beside `file`."""
+def is_served(folder: Path) -> bool:
+    """Whether a service holds the lock of `folder`. Raises OSError when it cannot be asked."""
     with contextlib.suppress(FileNotFoundError):
-        handle = os.open(file.parent / "service.lock", os.O_RDWR)
+        handle = os.open(folder / "service.lock", os.O_RDONLY)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Shared, so that two who ask do not take each other for a service.
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         finally:

@@ -4,7 +4,8 @@ Everything here is derived from the ledger when a service starts, so a restart c
 """
 
 import asyncio
-from collections import deque
+import contextlib
+from collections import Counter, deque
 from collections.abc import Awaitable, Collection, Iterator, Sequence
 from itertools import islice, takewhile
 from typing import TypeVar
@@ -33,7 +34,11 @@ class RouteBook:
         self, spec: RouteSpec, ledger: Ledger, clock: Clock, rules: JudgingRules, floor_s: float
     ) -> None:
         """`floor_s`: of the access path that is read first."""
-        self.account: Account | None = None
+        self._audited: Account | None = None
+        # What was committed since the audit, so that the account keeps up with the rows.
+        self._sent_since = 0
+        self._moved_since: Counter[Outcome] = Counter()
+        self._moves, self._in_flight = 0, 0
         self.imbalance = ""
         self.ever_seen = False
         self.delays_s: deque[float] = deque(maxlen=max(_KEPT_ROWS, rules.many_sightings))
@@ -50,12 +55,12 @@ class RouteBook:
         open_rows = list(await self.durable(ledger.unsettled(name, _OPEN_ROWS)))
         recent = list(await self.durable(ledger.recent(name, _KEPT_ROWS)))
         delays = await self.durable(ledger.delays_s(name, self.delays_s.maxlen or _KEPT_ROWS))
-        self.account = await self.durable(ledger.account(name))
-        self.imbalance = violation(self.account)
+        account = await self.durable(ledger.account(name))
+        self._take(account)
         self.delays_s.extend(reversed(delays))
         known = {row.canary.key: row for row in (*open_rows, *recent)}
         self._rows = {key: known[key] for key in sorted(known)}
-        self.ever_seen = self._was_seen(self.account, recent)
+        self.ever_seen = self._was_seen(account, recent)
         return open_rows
 
     def _was_seen(self, account: Account, recent: Sequence[LedgerRow]) -> bool:
@@ -86,9 +91,32 @@ class RouteBook:
         """The present state of a row."""
         return self._rows[key]
 
+    async def open(self, row: LedgerRow) -> None:
+        """Commit a new row. Raises StoreError; then it may or may not become durable later."""
+        with self._committing():
+            await self.durable(self._ledger.open(row))
+            self.add(row)
+            self._sent_since += 1
+            self._moved(None, row.outcome)
+
     def add(self, row: LedgerRow) -> None:
-        """Keep a row that the ledger holds."""
+        """Keep a row that the ledger holds; the next audit counts it."""
         self._rows[row.canary.key] = row
+
+    @contextlib.contextmanager
+    def _committing(self) -> Iterator[None]:
+        """While this is open, nobody can tell whether a snapshot of the ledger holds the change."""
+        self._in_flight += 1
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+
+    def _moved(self, before: Outcome | None, after: Outcome) -> None:
+        if before is not None:
+            self._moved_since[before] -= 1
+        self._moved_since[after] += 1
+        self._moves += 1
 
     def newest(self) -> Iterator[LedgerRow]:
         """Rows from the newest, at most as many as are kept."""
@@ -117,7 +145,7 @@ class RouteBook:
             self._rows[key] = row
             self._unwritten[key] = row
             try:
-                await self._write(row)
+                await self._write(row, was.outcome)
             except StoreError:
                 # Kept in _unwritten: `flush` tries again and raises.
                 return []
@@ -128,15 +156,19 @@ class RouteBook:
         done = []
         for row in list(self._unwritten.values()):
             async with self._writing:
-                await self._write(self._rows[row.canary.key])
+                await self._write(self._rows[row.canary.key], Outcome.PENDING)
             done += [row] if row.outcome is not Outcome.PENDING else []
         return done
 
-    async def _write(self, row: LedgerRow) -> None:
-        if row.receipt is not None:
-            await self.durable(self._ledger.receive(row.canary.key, row.receipt))
-        if row.outcome is not Outcome.PENDING:
-            await self.durable(self._ledger.settle([row]))
+    async def _write(self, row: LedgerRow, kept: Outcome) -> None:
+        """`kept`: the outcome that the ledger holds before this."""
+        with self._committing():
+            if row.receipt is not None:
+                await self.durable(self._ledger.receive(row.canary.key, row.receipt))
+            if row.outcome is not Outcome.PENDING:
+                await self.durable(self._ledger.settle([row]))
+            if row.outcome is not kept:
+                self._moved(kept, row.outcome)
         self._unwritten.pop(row.canary.key, None)
 
     async def settle(self, changed: Sequence[tuple[LedgerRow, LedgerRow]]) -> list[LedgerRow]:
@@ -148,10 +180,12 @@ class RouteBook:
             fresh = [(b, a) for b, a in changed if a is not b and self._rows[b.canary.key] is b]
             if not fresh:
                 return []
-            await self.durable(self._ledger.settle([after for _, after in fresh]))
-            for before, after in fresh:
-                self._rows[after.canary.key] = after
-                self._learn(before, after)
+            with self._committing():
+                await self.durable(self._ledger.settle([after for _, after in fresh]))
+                for before, after in fresh:
+                    self._rows[after.canary.key] = after
+                    self._moved(before.outcome, after.outcome)
+                    self._learn(before, after)
         return [after for before, after in fresh if after.outcome is not before.outcome]
 
     def _learn(self, before: LedgerRow, after: LedgerRow) -> None:
@@ -162,10 +196,35 @@ class RouteBook:
         if after.delay_s is not None:
             self.delays_s.append(after.delay_s)
 
-    async def audit(self) -> None:
-        """Check the accounting identity. Raises StoreError."""
-        self.account = await self.durable(self._ledger.account(self._spec.name))
-        self.imbalance = violation(self.account)
+    @property
+    def account(self) -> Account | None:
+        """The account as of the rows: the audited one and what was committed since."""
+        audited = self._audited
+        if audited is None:
+            return None
+        counts = {
+            outcome: audited.by_outcome.get(outcome, 0) + self._moved_since[outcome]
+            for outcome in Outcome
+        }
+        return Account(audited.route, audited.sent + self._sent_since, counts)
+
+    async def audit(self) -> bool:
+        """Check the accounting identity against the ledger. Raises StoreError.
+
+        False when something was committed meanwhile: the identity was checked, but the account
+        goes on from the last audit, as nobody can tell what this one has counted.
+        """
+        moves, settled = self._moves, not self._in_flight
+        account = await self.durable(self._ledger.account(self._spec.name))
+        self.imbalance = violation(account)
+        if not settled or self._in_flight or self._moves != moves:
+            return False
+        self._take(account)
+        return True
+
+    def _take(self, account: Account) -> None:
+        self._audited, self.imbalance = account, violation(account)
+        self._sent_since, self._moved_since = 0, Counter()
 
     @property
     def deadline_s(self) -> float:

@@ -1,6 +1,7 @@
 """The life of a route: make, commit, send, read back, judge, report."""
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -113,8 +114,8 @@ class RouteCycle:
             await self._settle_doubt()
             row = self._make(instant(self._clock))
             self._doubt = row
-            await self._book.durable(self._ledger.open(row))
-            self._adopt(row)
+            await self._book.open(row)
+            self._opened(row)
         return row
 
     async def _settle_doubt(self) -> None:
@@ -123,13 +124,15 @@ class RouteCycle:
             return
         found = await self._book.durable(self._ledger.find(self._doubt.canary.canary_id))
         if found is not None:
-            self._adopt(found)
+            self._book.add(found)
+            self._opened(found)
+            # Nobody can tell whether the last audit counted it.
+            self._audited_s = -math.inf
         self._doubt = None
 
-    def _adopt(self, row: LedgerRow) -> None:
+    def _opened(self, row: LedgerRow) -> None:
         self._doubt, self._seq = None, row.canary.key.seq
         self._injected_s = self._clock.monotonic()
-        self._book.add(row)
         # In case no receipt ever comes.
         wait = self._rules.injection_deadline + self._first_wait_s()
         self._looks.plan(row, self._injected_s + wait, self._clock.boot_id)
@@ -349,8 +352,8 @@ class RouteCycle:
         """The identity is checked once an interval; the verdict ages with every step."""
         now_s = self._clock.monotonic()
         if now_s - self._audited_s >= self.spec.every_s:
-            await self._book.audit()
-            self._audited_s = now_s
+            if await self._book.audit():
+                self._audited_s = now_s
             held = {*self._looks.keys(), *(one.key for one in self._paths.samples)}
             self._book.forget(held)
             self._paths.forget(held)

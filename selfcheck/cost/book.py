@@ -11,13 +11,14 @@ from decimal import Decimal, InvalidOperation, localcontext
 from importlib import resources
 from pathlib import Path
 
-from core.errors import ConfigError
+from core.errors import CoalmineError, ConfigError
 from selfcheck.canary.model import Signal
 from selfcheck.cost.nodes import Cursor, read
 from selfcheck.cost.rules.protocol import RULES, BillingRule, rule
 from selfcheck.cost.tiers import EXACT, UNITS, Tier, Unit
 
 STALE_DAYS = 180
+BUILTIN = "builtin:"
 
 _GRADES = {"V", "S", "S2", "U", "user"}
 _REQUIRED = frozenset(
@@ -81,6 +82,28 @@ def shipped(name: str, today: date) -> PriceBook:
     """A book that comes with Coalmine: `google-cloud` or `self-hosted`."""
     text = resources.files("selfcheck.cost").joinpath(f"books/{name}.yaml").read_text()
     return parse(text, f"{name}.yaml", today)
+
+
+def shipped_books() -> tuple[str, ...]:
+    """Names of the books that come with Coalmine."""
+    folder = resources.files("selfcheck.cost").joinpath("books")
+    names = (entry.name for entry in folder.iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
+
+
+def read_book(name: str, base: Path, today: date) -> PriceBook:
+    """The book called `builtin:NAME`, or the file `name` below `base`.
+
+    Raises ConfigError for a book with mistakes, CoalmineError for one that is not there.
+    """
+    if name.startswith(BUILTIN) and name.removeprefix(BUILTIN) not in shipped_books():
+        raise CoalmineError(f"there is no shipped price book {name!r}")
+    try:
+        if name.startswith(BUILTIN):
+            return shipped(name.removeprefix(BUILTIN), today)
+        return load(base / name, today)
+    except OSError as exc:
+        raise CoalmineError(f"price book {name!r} cannot be read: {exc.strerror}") from exc
 
 
 def parse(text: str, file: str, today: date) -> PriceBook:

@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 import pytest
 
 from coalmine.cli.lists import TABLES, aligned
+from coalmine.cli.status import exit_of, lines
+from coalmine.exits import Exit
 from core.verdict import Verdict
-from scheduler.readmodel import Board, CostRow, RouteRow
+from scheduler.readmodel import Board, CostRow, RouteRow, TroubleLine
 
 ROUTE = RouteRow(
     name="gw-logs", signal="logs", title="", verdict=Verdict.FAIL, reason="silent_loss",
@@ -34,11 +36,12 @@ def test_columns_are_aligned_and_outside_text_is_made_safe():
 
 
 def test_a_route_shows_its_outcomes_and_where_the_loss_lies():
-    """sent = ok + late + lost + other, and the finding instead of the bare detail."""
+    """sent = ok + late + lost + rejected + pending + other, and the finding instead of the bare detail."""
     head, rows = TABLES["routes"][1](BOARD)
     row = dict(zip(head, rows[0], strict=True))
-    assert (row["SENT"], row["OK"], row["LATE"], row["LOST"], row["OTHER"]) == (
-        "10", "6", "0", "2", "2",
+    assert (row["SENT"], row["OK"], row["LATE"], row["LOST"]) == ("10", "6", "0", "2")
+    assert (row["REJECTED"], row["PENDING"], row["OTHER"]) == (
+        "0", "2", "0",
     )  # fmt: skip
     assert row["P99"] == "-"
     assert row["DETAIL"] == ROUTE.finding
@@ -57,3 +60,16 @@ def test_an_empty_board_yields_no_rows(name: str):
     """Nothing is invented."""
     empty = dataclasses.replace(BOARD, routes=(), costs=())
     assert TABLES[name][1](empty)[1] == []
+
+
+def test_any_trouble_line_is_at_least_not_proven():
+    fine = dataclasses.replace(BOARD, routes=(dataclasses.replace(ROUTE, verdict=Verdict.OK),))
+    trouble = (TroubleLine("EXPORT", "stuck", 1.0, None),)
+    assert exit_of(fine) == Exit.OK
+    assert exit_of(dataclasses.replace(fine, troubles=trouble)) == Exit.NOT_PROVEN
+    assert exit_of(dataclasses.replace(BOARD, troubles=trouble)) == Exit.FAIL
+
+
+def test_a_route_of_which_nothing_is_counted_ends_without_a_comma():
+    idle = dataclasses.replace(ROUTE, sent=0, outcomes={}, finding="")
+    assert lines(dataclasses.replace(BOARD, routes=(idle,)))[-1].endswith(" · sent 0")

@@ -9,6 +9,7 @@ from collections import deque
 
 import pytest
 
+from coalmine.demo.hold import LIMIT_S, Visitor
 from coalmine.demo.story import Event, Fault, Story
 from tests.support.clock import VirtualClock
 
@@ -20,6 +21,9 @@ class ScriptedStage:
 
     def __init__(self, without: str = "", noise: bool = False) -> None:
         self.on, self.lost, self.without = False, 0, without
+        self.arrived: deque[int] = deque()
+        self.costs: list[dict[str, object]] = []
+        self.muted_by = ""
         self.pages = deque([page("triggered", "metrics-direct")] if noise else [])
 
     def switch(self, on: bool) -> None:
@@ -37,13 +41,17 @@ class ScriptedStage:
                     "name": "logs-gateway",
                     "signal": "logs",
                     "verdict": "fail" if self.on else "ok",
-                    "outcomes": {"ok": 5, "lost": self.lost},
+                    "outcomes": {
+                        "ok": self.arrived.popleft() if self.arrived else 5,
+                        "lost": self.lost,
+                    },
                     "finding": named if self.on else "",
                 }
             ],
             "checks": [],
             "sources": [],
-            "costs": [],
+            "incidents": [{"subject": "logs-gateway", "members": (), "muted_by": self.muted_by}],
+            "costs": self.costs,
         }
 
     def page(self):
@@ -55,10 +63,10 @@ def page(kind: str, subject: str) -> dict[str, object]:
     return {"type": f"incident.{kind}", "data": data}
 
 
-async def play(stage: ScriptedStage) -> tuple[bool, list[Event]]:
+async def play(stage: ScriptedStage, hold=None) -> tuple[bool, list[Event]]:
     clock, told = VirtualClock(), []
     fault = Fault("logs-dropped", "drops", "logs", "logs-gateway", "gateway", stage.switch)
-    story = Story(stage, (fault,), clock, told.append)
+    story = Story(stage, (fault,), clock, told.append, hold=hold)
     task = asyncio.create_task(story.play())
     while not task.done():
         await clock.advance(0.5)
@@ -88,6 +96,79 @@ async def test_a_page_in_clean_time_fails_the_story():
     good, told = await play(ScriptedStage(noise=True))
     assert not good
     assert "clean time" in told[-1].detail
+
+
+async def test_an_ok_is_told_only_once_a_canary_has_come_home():
+    """A route that has judged nothing yet is not proven to work."""
+    stage = ScriptedStage()
+    stage.arrived = deque([0, 0, 3])
+    _, told = await play(stage)
+    assert [event.detail for event in told if event.event == "ok"] == ["3 canaries ok"]
+
+
+def meter(name: str, note: str) -> dict[str, object]:
+    figures = dict.fromkeys(("per_gb", "hour", "to_date", "likely"), "0.5")
+    return {"meter": name, "book": "b", "signal": name, "currency": "USD", "note": note, **figures}
+
+
+async def test_a_price_tells_what_it_stands_on_and_what_holds_for_all_once():
+    """A modelled month must not pass for a measured one."""
+    stage = ScriptedStage()
+    stage.costs = [
+        meter("logs", "list price; 490 h of this month were not measured: modelled"),
+        meter("traces", "list price; measured at M3"),
+        {**meter("profiles", "unpriced: no entry"), "likely": None},
+    ]
+    _, told = await play(stage)
+    shared, logs, traces, _ = (e.detail for e in told if e.event == "cost" and not e.fault)
+    assert shared == "all prices: list price"
+    assert logs.endswith("USD; 490 h of this month were not measured: modelled")
+    assert traces.endswith("USD; measured at M3")
+
+
+async def test_a_held_fault_stays_on_until_the_hold_ends():
+    """The visitor acks and mutes what is still broken."""
+    stage, seen = ScriptedStage(), []
+
+    async def hold() -> None:
+        seen.append(stage.on)
+
+    good, told = await play(stage, hold)
+    assert good
+    assert seen == [True]
+    events = [event.event for event in told]
+    assert events[events.index("waits") + 1] == "fault_off"
+    assert "press n" in told[events.index("waits")].detail
+
+
+async def test_a_fault_that_the_visitor_muted_needs_no_page_of_its_end():
+    """A mute keeps the pager quiet, it does not fail the story."""
+    stage = ScriptedStage()
+
+    async def hold() -> None:
+        stage.muted_by, stage.without = "ana", "pages"
+
+    good, told = await play(stage, hold)
+    assert good
+    assert next(event.detail for event in told if event.event == "resolved").startswith("muted")
+
+
+async def test_a_visitor_goes_on_by_key_and_else_after_a_minute():
+    """A key that nothing waits for says so, and does not count for the next fault."""
+    clock = VirtualClock()
+    visitor = Visitor(clock)
+    assert not visitor.next()
+    held = asyncio.create_task(visitor.hold())
+    await clock.advance(1.0)
+    assert visitor.next()
+    await clock.advance(1.0)
+    assert held.done()
+    held = asyncio.create_task(visitor.hold())
+    await clock.advance(LIMIT_S - 1.0)
+    assert not held.done()
+    await clock.advance(2.0)
+    assert held.done()
+    assert not visitor.next()
 
 
 def run_demo(*args: str) -> tuple[int, list[dict[str, str]]]:

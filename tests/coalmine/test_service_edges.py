@@ -65,7 +65,7 @@ def test_a_start_that_fails_leaves_nothing_behind(stage):
         ("data_dir: token/x", "cannot be the data folder", Exit.NOT_PROVEN),
         (
             "data_dir: data\ncost: {price_books: [none.yaml]}",
-            "none.yaml cannot be read",
+            "'none.yaml' cannot be read",
             Exit.USAGE,
         ),
     ],

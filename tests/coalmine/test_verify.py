@@ -107,8 +107,24 @@ def test_the_table_is_on_stdout_and_progress_on_stderr(stack, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert "direct" in out
     assert out.splitlines()[-1].endswith("(exit 0)")
-    assert "waiting for direct" in err
-    assert "waiting" not in out
+    assert "0 of 1 judged, " in err
+    assert "s of 5m" in err
+    assert "judged" not in out
+
+
+def test_a_source_is_asked_for_once_and_one_without_a_record_proves_nothing(
+    stack, closed_port, tmp_path, capsys
+):
+    path = Path(config(tmp_path, read=stack.store.url, routes=[("direct", stack.store.url)]))
+    sources = 'sources:\n  - {name: app, backend: store, select: "logs:app", quiet_after: 60s}\n'
+    path.write_text(path.read_text() + sources)
+    code, report = verified(capsys, "-c", str(path), "--cycles", "1")
+    (source,) = report["checks"]
+    assert (code, source["name"], source["standing"]) == (2, "source:app", "unproven"), report
+    assert "no record of app yet" in source["detail"]
+    path.write_text(path.read_text().replace(stack.store.url, f"http://127.0.0.1:{closed_port}"))
+    code, report = verified(capsys, "-c", str(path), "source:app")
+    assert (code, report["checks"][0]["reason"], report["routes"]) == (2, "readback", [])
 
 
 def test_a_store_that_drops_is_1(tmp_path, capsys):

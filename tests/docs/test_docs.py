@@ -125,14 +125,14 @@ def test_every_yaml_block_of_the_how_tos_says_what_it_is():
 @pytest.mark.parametrize("line", commands(), ids=str)
 def test_every_command_shown_is_taken_by_the_real_parser(line):
     words = shlex.split(line, comments=True)[1:]
-    parsed = cli._parser(words).parse_args(words)
+    parsed = cli.build_parser(words).parse_args(words)
     assert isinstance(parsed, argparse.Namespace)
     assert callable(parsed.run)
 
 
 def test_a_command_with_an_unknown_option_would_be_noticed():
     with pytest.raises(SystemExit):
-        cli._parser(["verify"]).parse_args(["verify", "--no-such-option"])
+        cli.build_parser(["verify"]).parse_args(["verify", "--no-such-option"])
 
 
 @pytest.mark.parametrize("name", PAGES)

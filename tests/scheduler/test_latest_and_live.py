@@ -1,7 +1,10 @@
 """The latest-result table and the live ReadModel: every verdict is aged when it is asked for."""
 
+from dataclasses import replace
+
 import pytest
 
+from core.reason import Reason
 from core.verdict import Verdict
 from scheduler.latest import STRIP_CELLS, Fanout, LatestTable
 from scheduler.live import (
@@ -54,6 +57,17 @@ def test_a_strip_holds_the_worst_of_each_minute_and_gaps_where_nothing_ran(clock
     assert len(table.get("shop").strip) == STRIP_CELLS
     clock.move(60 * STRIP_CELLS)
     assert table.get("shop").strip == (None,) * STRIP_CELLS
+
+
+def test_a_start_up_is_no_minute_of_the_strip(clock, table):
+    """`blind` would win the cell over the ok of the same minute, and nothing was wrong."""
+    clock.move(60 - clock.monotonic() % 60)
+    starting = replace(envelope(clock, "shop", Verdict.BLIND), reason=Reason.STARTING)
+    table.update(starting)
+    assert table.get("shop").strip == (None,) * STRIP_CELLS
+    assert table.get("shop").envelope is starting
+    table.update(envelope(clock, "shop"))
+    assert table.get("shop").strip[-1] is Verdict.OK
 
 
 def test_checks_that_left_the_plan_are_forgotten(clock, table):

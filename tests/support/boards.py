@@ -8,6 +8,7 @@ from scheduler.readmodel import (
     BalanceRow,
     Board,
     CheckRow,
+    CostRow,
     HopCell,
     IncidentRow,
     LogRow,
@@ -57,6 +58,16 @@ def route(name: str, verdict: Verdict = OK, hops: str = "send gateway loki read"
         hops=cells, sent=120, outcomes={"ok": 118, "pending": 2}, balanced=True, duplicates="",
         delay_p50_s=1.2, delay_p99_s=2.4, deadline_s=60.0, finding="", evidence=(), age_s=4.0,
         strip=strip((verdict, 30)),
+    )  # fmt: skip
+    return replace(row, **changes)
+
+
+def cost(meter: str, **changes) -> CostRow:
+    row = CostRow(
+        meter=meter, signal=meter.partition(".")[0], book="google-cloud", point="M4", grade="V",
+        unit="GB", quantity_hour=17.2, per_gb="0.500", hour="8.60", to_date="4240", low="4190",
+        likely="4386", high="4560", currency="USD",
+        note="list price, not your contract; 490 h of this month were not measured: modelled",
     )  # fmt: skip
     return replace(row, **changes)
 
@@ -121,6 +132,12 @@ def burning() -> Board:
         ),
         sources=(SourceRow("payments", "logs", FAIL, "quiet", "expected every 2 s", 840.0),
                  SourceRow("cart", "logs", OK, "ok", "", 2.0)),
+        costs=(
+            cost("logs.ingest"), cost("metrics.ingest", per_gb=None, point="M3"),
+            cost("traces.ingest", book="our-contract", point="", grade="", quantity_hour=None,
+                 per_gb=None, hour=None, to_date=None, low=None, likely=None, high=None,
+                 currency="", note="unpriced: no entry for this signal"),
+        ),
         log=(
             LogRow(AT - timedelta(minutes=1), "page", "pagerduty", "canary logs: trigger",
                    "accepted 202", OK),

@@ -252,7 +252,7 @@ async def test_detail_tells_why_where_and_who_was_told(terminal):
     """Enter; esc comes back."""
     async with terminal(burning(), size=(80, 24)) as t:
         await t.press("enter")
-        for words in ("confirmed by id and by search", "confidence high", "pagerduty trigger"):
+        for words in ("counters agree", "confidence high", "pagerduty trigger"):
             assert words in t.text
         await t.press("escape")
         assert "NEEDS YOU" in t.text
@@ -307,11 +307,131 @@ async def test_the_story_stands_in_the_bar_and_in_the_log(terminal):
         assert "03:12Z fault" in t.text
 
 
+async def test_the_log_counts_its_own_rows_and_shows_its_cursor_above_the_story(terminal):
+    """Sixty lines of story push neither the cursor nor the chosen row out of sight."""
+    async with terminal(burning()) as t:
+        for n in range(60):
+            t.app.tell(f"line {n}")
+        await t.press("5")
+        lines = t.text.splitlines()
+        assert lines[2].startswith("┌─ LOG (2) ")
+        assert lines[4].startswith("│›  03:11:44Z")
+        assert lines[6].startswith("├─ STORY (60) ")
+        assert "canary logs: trigger" in t.text[t.text.index("DETAIL") :]
+
+
+def told_at(seconds):
+    return boards.LogRow(AT + timedelta(seconds=seconds), "page", "chat", f"p{seconds}", "", None)
+
+
+async def test_the_log_follows_what_is_new_while_its_cursor_stands_at_the_top(terminal):
+    """Unwatched, or come back to, the page tells of the newest row; a chosen row stays chosen."""
+    async with terminal(board(log=(told_at(1),))) as t:
+        await t.press("5")
+        await t.serve(board(log=(told_at(2), told_at(1)), at=AT + timedelta(seconds=31)), 31)
+        assert "p2" in t.text[t.text.index("DETAIL") :]
+        await t.press("1")
+        newest = board(log=(told_at(3), told_at(2), told_at(1)), at=AT + timedelta(seconds=33))
+        await t.serve(newest)
+        await t.press("5", "r")
+        assert "p3" in t.text[t.text.index("DETAIL") :]
+        await t.press("down")
+        rows = tuple(told_at(n) for n in (4, 3, 2, 1))
+        await t.serve(board(log=rows, at=AT + timedelta(seconds=70)), 40)
+        assert "p2" in t.text[t.text.index("DETAIL") :]
+
+
+async def test_a_page_that_is_come_back_to_shows_its_cursor(terminal):
+    """However far down it stood."""
+    async with terminal(boards.storm(200)) as t:
+        await t.press("3", "end", "1", "3")
+        assert any(line.startswith("│›") for line in t.text.splitlines())
+
+
+async def test_a_page_whose_chosen_row_has_gone_opens_on_its_first(terminal):
+    """Nobody looked at it meanwhile: a dead `a` would only puzzle."""
+    one, two = incident("one"), incident("two", minutes=3)
+    async with terminal(board(incidents=(one, two))) as t:
+        await t.press("home", "2")
+        await t.serve(board(incidents=(two,), at=AT + timedelta(seconds=2)))
+        await t.press("1")
+        assert t.app.screen.chosen == two.key
+
+
+async def test_an_ack_of_a_page_acks_all_that_it_carries_and_one_undo_takes_it_back(terminal):
+    """One action each; the answer names the row and how many went with it."""
+    members = incident("metrics-gw"), incident("traces-gw", acked_by="leo")
+    lead = incident("logs-gw", members=("metrics-gw", "traces-gw"))
+    async with terminal(board(incidents=(lead, *members))) as t:
+        await t.press("a")
+        assert [request.subject for request in t.model.acted] == [lead.key, members[0].key]
+        assert "ack is stored: prod-eu:logs-gw:1 +1" in t.text
+        await t.later(2.0)
+        assert "ack is in force: prod-eu:logs-gw:1 +1" in t.text
+        await t.press("u")
+        undone = [(request.kind, request.subject) for request in t.model.acted[2:]]
+        assert undone == [("unack", lead.key), ("unack", members[0].key)]
+        await t.press("u")
+        assert len(t.model.acted) == 4
+
+
+async def test_an_ack_that_is_stored_in_part_ends_with_its_failure(terminal):
+    """What was stored is undone alone; the failure is the last word."""
+    lead = incident("logs-gw", members=("metrics-gw",))
+    async with terminal(board(incidents=(lead, incident("metrics-gw")))) as t:
+        stored = t.model.act
+
+        def act(request):
+            if request.subject != lead.key:
+                raise StoreError("database is locked")
+            stored(request)
+
+        t.model.act = act
+        await t.press("a")
+        assert "ack FAILED: database is locked" in t.text
+        await t.later(2.0)
+        assert "ack is in force: prod-eu:logs-gw:1" in t.text
+        assert "+1" not in t.text[t.text.index("in force") :]
+        await t.press("u")
+        assert [request.kind for request in t.model.acted] == ["ack", "unack"]
+
+
+async def test_why_a_key_is_off_is_not_told_for_long_nor_on_the_next_page(terminal):
+    """Four seconds; a failure stays over a change of page."""
+    async with terminal(burning()) as t:
+        await t.press("u")
+        assert "Undo is off" in t.text
+        await t.press("2")
+        assert "Undo is off" not in t.text
+        await t.press("a")
+        assert "Ack is off" in t.text
+        await t.later(4.0)
+        assert "Ack is off" not in t.text
+        t.model.refused = StoreError("gone")
+        await t.press("1", "a", "2")
+        assert "ack FAILED" in t.text
+
+
+async def test_n_lets_the_story_go_on_where_one_is_played(terminal):
+    """And says so where none is, or where it does not wait."""
+    waits = [True]
+    async with terminal(burning(), next_step=waits.pop) as t:
+        await t.press("n")
+        assert not waits
+        assert "Next is off" not in t.text
+        waits.append(False)
+        await t.press("n")
+        assert "Next is off: the story does not wait" in t.text
+    async with terminal(burning()) as t:
+        await t.press("n")
+        assert "Next is off: no story is being played" in t.text
+
+
 @pytest.mark.parametrize("size", [(200, 60), (79, 23), (40, 10), (20, 5), (8, 3), (100, 36)])
 async def test_any_size_is_survived_during_a_read(terminal, size):
     """A resize at any moment changes the layout and nothing else."""
     async with terminal(burning()) as t:
-        for key in "1235":
+        for key in "12345":
             await t.press(key)
             await t.pilot.resize_terminal(*size)
             await t.later(2.0)
@@ -351,7 +471,7 @@ def poisoned(value, text):
 async def test_hostile_text_in_every_field_of_every_page(terminal, text):
     """No markup, no control code, no broken frame."""
     async with terminal(poisoned(burning(), text)) as t:
-        for key in "1235":
+        for key in "12345":
             await t.press(key, "down", "enter")
             shown = t.text
             assert t.app.is_running

@@ -88,9 +88,9 @@ async def test_pipeline_looks_as_drawn(terminal, state, now):
         check_frame(t.app, f"pipeline-{state}-100x36")
 
 
-@pytest.mark.parametrize(("key", "name"), [("3", "checks"), ("5", "log")])
+@pytest.mark.parametrize(("key", "name"), [("3", "checks"), ("4", "cost"), ("5", "log")])
 async def test_the_other_pages_look_as_drawn(terminal, key, name):
-    """Checks and Log at 100 columns."""
+    """Checks, Cost and Log at 100 columns."""
     async with terminal(boards.burning()) as t:
         await t.press(key)
         check_frame(t.app, f"{name}-burning-100x36")

@@ -19,6 +19,7 @@ from tests.support.clock import VirtualClock
 from tui.actions import ACTIONS, Situation, key_sheet, why_not
 from tui.feed import BACKOFF_CAP_S, Feed
 from tui.view.ages import age, delay, number, span
+from tui.view.cost import CostView
 from tui.view.filters import Filter
 from tui.view.glyphs import ASCII, UNICODE, choose
 from tui.view.heading import heading
@@ -105,9 +106,10 @@ def test_a_strip_that_ages_gains_unknown_minutes_and_keeps_its_length(strip, ela
 
 @pytest.mark.parametrize("glyphs", [UNICODE, ASCII], ids=["unicode", "ascii"])
 def test_what_is_not_known_is_never_a_low_bar(glyphs):
-    """Neither a missing minute nor a blind one looks like ok."""
+    """A missing minute, a blind one and an ok one look different."""
     shown = strip_text([OK, None, BLIND], 3, glyphs).plain
-    assert shown[1] != shown[0] != shown[2]
+    assert len(set(shown)) == 3
+    assert shown[1] == " "
 
 
 @pytest.mark.parametrize("glyphs", [UNICODE, ASCII], ids=["unicode", "ascii"])
@@ -167,6 +169,122 @@ def test_a_resolved_incident_is_not_open():
     now = scene(boards.board(incidents=(gone,)))
     assert counts(now.moment).open == 0
     assert not any("gone" in line for line in body(TriageView(), now))
+
+
+def group(*members, leader=None, **choice):
+    lead = boards.incident("logs-gw", members=tuple(one.subject for one in members))
+    rows = (replace(lead, **(leader or {})), *members)
+    return scene(boards.board(incidents=rows), choice=Choice(**choice))
+
+
+def keys(of):
+    return [row.key.split(":")[1] for row in TriageView().page(of).body if row.key]
+
+
+MEMBERS = (boards.incident("metrics-gw", minutes=3), boards.incident("traces-gw", minutes=2))
+
+
+def test_one_page_is_one_row_and_says_what_it_carries():
+    """A dead gateway is one thing to do; the sums stay those of the board."""
+    now = group(*MEMBERS)
+    assert keys(now) == ["logs-gw"]
+    assert "logs-gw +2 · " in body(TriageView(), now)[0]
+    assert "NEEDS YOU (1)" in TriageView().page(now).head[0].plain
+    assert counts(now.moment).open == 3
+    told = TriageView().detail(now, "prod-eu:logs-gw:1")[1]
+    assert [line.split(":")[0] for line in told[told.index("CARRIES") + 1 :][:2]] == [
+        "metrics-gw", "traces-gw",
+    ]  # fmt: skip
+
+
+def test_a_filter_finds_a_member_by_its_own_words():
+    """Whoever looks for a row gets the row."""
+    assert keys(group(*MEMBERS, filter=Filter("traces"))) == ["logs-gw", "traces-gw"]
+
+
+@pytest.mark.parametrize(
+    ("member", "leader"),
+    [
+        ({}, {"acked_by": "ana"}), ({}, {"muted_by": "leo"}), ({}, {"severity": "warning"}),
+        ({}, {"verdict": BLIND}), ({}, {"state": "resolved"}), ({"members": ("cart",)}, {}),
+    ],
+    ids=["acked", "muted", "less severe", "blind", "resolved", "leads others"],
+)  # fmt: skip
+def test_no_row_is_folded_under_one_that_needs_less(member, leader):
+    """What nobody has acked, and what is worse than its leader, keeps a row of its own."""
+    assert "metrics-gw" in keys(group(replace(MEMBERS[0], **member), leader=leader))
+
+
+def test_a_member_whose_ack_is_on_its_way_stays_folded():
+    """No row jumps out for the second between two acks of one key."""
+    pending = frozenset({MEMBERS[0].key})
+    assert keys(group(MEMBERS[0], leader={"acked_by": "ana"}, pending=pending)) == ["logs-gw"]
+
+
+def test_an_incident_that_only_shares_a_members_subject_is_not_folded():
+    """A page names subjects; which of two incidents of one it carries cannot be told."""
+    other = replace(MEMBERS[0], key="prod-eu:other:1", rule="blind", verdict=BLIND)
+    now = group(MEMBERS[0])
+    board = replace(now.moment.board, incidents=(*now.moment.board.incidents, other))
+    assert keys(scene(board)) == ["logs-gw", "metrics-gw", "other"]
+
+
+def test_one_finding_is_told_once_and_is_that_of_the_route():
+    """The incident's words are as old as its last change; the route's finding is of now."""
+    now = scene()
+    key = "prod-eu:logs-gw:1"
+    panel = [line.plain for line in TriageView().panel(now, key, 9)]
+    left, right = panel[1][:50], panel[1][50:]
+    assert "lost between gateway and loki" in left
+    assert "send ● 20ms ▸ gateway" in right
+    assert "sent 120 = ok 112 + lost 6 + pending 2" in panel[2][50:]
+    assert sum("lost between" in line for line in panel) == 1
+    assert not any("found 4 at 30" in line for line in panel)
+    told = TriageView().detail(now, key)[1]
+    assert "as told: 6 of 10 lost after the gateway" in told
+
+
+def test_an_incident_without_a_route_tells_its_own_words():
+    """A check has no finding on the board."""
+    panel = [line.plain for line in TriageView().panel(scene(), "prod-eu:checkout:1", 9)]
+    assert "login step over 10 s" in panel[1]
+    assert "found 4 at 30" in panel[2]
+
+
+def test_prices_say_where_they_were_measured_and_unpriced_is_no_zero():
+    """Every figure with its interval and grade, none cut."""
+    now = scene(width=120)
+    heads = CostView().page(now).head[1].plain.split()
+    assert heads[1:-1] == ["METER", "BOOK", "GRADE", "AT", "PER", "GB", "HOUR", "TO", "DATE",
+                           "NEXT", "MONTH", "IN"]  # fmt: skip
+    priced, _, unpriced = body(CostView(), now)
+    assert priced.split()[1:] == ["logs.ingest", "google-cloud", "V", "M4", "0.500", "8.60",
+                                  "4240", "4190", "-", "4386", "-", "4560", "USD", "│"]  # fmt: skip
+    assert unpriced.split()[3:] == ["–"] * 5 + ["unpriced", "–", "│"]
+    panel = "\n".join(
+        line.plain for line in CostView().panel(now, "logs.ingest logs google-cloud", 9)
+    )
+    assert "490 h of this month were not measured: modelled" in panel
+
+
+@given(st.integers(60, 160), st.text("0123456789.", min_size=1, max_size=14))
+def test_a_figure_is_shown_whole_or_not_at_all(width, figure):
+    """Columns give way, digits do not."""
+    row = boards.cost("logs.ingest", to_date=figure, likely=figure, low="1", high="2")
+    now = scene(boards.board(costs=(row,)), width=width, height=24)
+    page = CostView().page(now)
+    assert {line.cell_len for line in (*page.head, *(row.draw() for row in page.body))} == {width}
+    words = page.body[0].draw().plain.split()
+    assert words[words.index("-") :][:3] == ["-", figure, "-"]
+    assert (words.count(figure) >= 2) is ("TO DATE" in page.head[1].plain)
+
+
+def test_the_key_sheet_names_the_command_that_shows_the_same():
+    """Whoever has no terminal gets the page as text."""
+    twins = {action.id: action.twin for action in ACTIONS}
+    assert (twins["pipeline"], twins["checks"], twins["cost"]) == (
+        "coalmine routes", "coalmine checks", "coalmine cost",
+    )  # fmt: skip
 
 
 def test_checks_that_are_blind_without_an_incident_are_told():
@@ -365,7 +483,7 @@ def test_the_menu_greys_and_never_hides_the_way_out():
                          ids=lambda action: action.id)  # fmt: skip
 def test_every_write_has_a_guard_with_a_reason(action):
     """Read-only first, then offline, then what is missing."""
-    free = Situation(readonly=False, offline=False, has_row=True, own_actions=1)
+    free = Situation(readonly=False, offline=False, has_row=True, own_actions=1, story=True)
     assert why_not(action, "triage", free) == ""
     assert "read-only" in why_not(action, "triage", replace(free, readonly=True))
     assert "offline" in why_not(action, "triage", replace(free, offline=True))

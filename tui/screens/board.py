@@ -8,6 +8,7 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from tui.view.checks import ChecksView
+from tui.view.cost import CostView
 from tui.view.filters import Filter
 from tui.view.glyphs import Glyphs
 from tui.view.heading import heading
@@ -23,7 +24,7 @@ from tui.widgets.lines import Lines
 from tui.widgets.rowlist import Cursor, RowList
 
 VIEWS: dict[str, View] = {
-    view.name: view for view in (TriageView(), PipelineView(), ChecksView(), LogView())
+    view.name: view for view in (TriageView(), PipelineView(), ChecksView(), CostView(), LogView())
 }
 
 
@@ -81,7 +82,9 @@ class BoardScreen(Screen[None]):
         self._show("trust", trust_lines(moment, layout, self._glyphs))
         self._show("head", page.head)
         self._show("foot", page.foot)
-        self.rows.show(page.body, page.blank, self._cursor(layout), steady=steady)
+        self.rows.show(
+            page.body, page.blank, self._cursor(layout), steady=steady, tail=self.view.tail
+        )
         self._show("bar", [self._line(text, layout.width) for text in bar])
         self._show("menu", [] if layout.tiny else [menu_line(menu, layout.width)])
         self.paint_panel()
@@ -99,7 +102,10 @@ class BoardScreen(Screen[None]):
         """Another page; its cursor stands where it stood."""
         if name == self.view.name:
             return
-        self._cursors[self.view.name] = self.chosen
+        if self.view.tail and self.rows.at_first:
+            self._cursors.pop(self.view.name, None)
+        else:
+            self._cursors[self.view.name] = self.chosen
         self.last, self.view = self.view, VIEWS[name]
         self.rows.reopen(self._cursors.get(name), first_time=name not in self._cursors)
 

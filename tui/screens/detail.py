@@ -17,7 +17,7 @@ class DetailDialog(ModalScreen[None]):
     CSS = """
     DetailDialog { align: center middle; }
     DetailDialog > VerticalScroll { width: 96%; height: 90%; border: round $primary; padding: 0 1; }
-    DetailDialog.-plain > VerticalScroll { border: ascii $primary; }
+    DetailDialog.-plain > VerticalScroll { border: ascii $primary; scrollbar-size: 0 0; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q,question_mark", "dismiss", "Close"),

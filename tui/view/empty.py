@@ -32,3 +32,10 @@ def why_no_routes(moment: Moment) -> str:
     if moment.board is None:
         return "offline: nothing was read yet" if moment.offline else "the first read is under way"
     return "no routes are configured: no telemetry is proven to arrive"
+
+
+def why_no_costs(moment: Moment) -> str:
+    """The one line that stands where prices would."""
+    if moment.board is None:
+        return "offline: nothing was read yet" if moment.offline else "the first read is under way"
+    return "nothing is priced: name a price book under cost: price_books"

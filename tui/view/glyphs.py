@@ -80,9 +80,10 @@ UNICODE = Glyphs(
     pending="…",
     offline="✖",
     cursor="›",
-    # What is not known is never drawn as a low bar: that would look like `ok`.
+    # `blind` is never drawn as a low bar: that would look like `ok`. A minute in which nothing
+    # ran is blank: it is not a minute in which we looked and could not see.
     ramp={Verdict.OK: "▁", Verdict.DEGRADED: "▃", Verdict.FAIL: "█", Verdict.BLIND: "·"},
-    missing="·",
+    missing=" ",
     horizontal="─",
     vertical="│",
     corners="┌┐├┤└┘",
@@ -102,7 +103,7 @@ ASCII = Glyphs(
     offline="x",
     cursor=">",
     ramp={Verdict.OK: "_", Verdict.DEGRADED: "=", Verdict.FAIL: "#", Verdict.BLIND: "?"},
-    missing="?",
+    missing=" ",
     horizontal="-",
     vertical="|",
     corners="++++++",

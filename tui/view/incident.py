@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from rich.text import Text
 
 from scheduler.readmodel import CheckRow, IncidentRow, RouteRow
-from tui.view.account import account_words
+from tui.view.account import account_words, canary_words
 from tui.view.ages import age, number, span
 from tui.view.flow import flow_line
 from tui.view.frame import framed
+from tui.view.groups import SEVERITY, carried
+from tui.view.moment import open_incidents
 from tui.view.page import Scene
 from tui.view.rows import Cell, line
 from tui.view.strip import strip_text
-
-SEVERITY = {"critical": "CRIT", "warning": "WARN"}
 
 
 def fields(row: IncidentRow) -> Mapping[str, str]:
@@ -103,7 +103,7 @@ def what(scene: Scene, row: IncidentRow) -> str:
     if row.members:
         title += f" +{len(row.members)}"
     holder = _holder(scene, row)
-    rest = holder or glyphs.text(row.summary)
+    rest = holder or glyphs.text(found(scene, row)[0])
     return f"{title} {glyphs.dot} {rest}" if rest else title
 
 
@@ -133,9 +133,28 @@ def told(scene: Scene, row: IncidentRow) -> list[str]:
     ]
 
 
+def found(scene: Scene, row: IncidentRow) -> tuple[str, Sequence[str]]:
+    """What was found and its evidence: the route's own finding, else what the incident says.
+
+    One source for every pane: the incident's words are as old as its last change.
+    """
+    route = _route(scene, row)
+    if route is not None and route.finding:
+        return route.finding, route.evidence
+    return row.summary, row.evidence
+
+
+def members(scene: Scene, row: IncidentRow) -> list[str]:
+    """A line for each open incident that the page of `row` carries. Safe text."""
+    board = scene.moment.board
+    rows = carried(row, open_incidents(board)) if board else []
+    return [scene.glyphs.text(f"{one.title}: {found(scene, one)[0]}", 1024) for one in rows]
+
+
 def why(scene: Scene, row: IncidentRow) -> list[str]:
-    """Summary, evidence, who was told, what else this page carries. Safe text."""
-    texts = [row.summary, *row.evidence]
+    """What was found, the evidence, who was told, what else this page carries. Safe text."""
+    headline, evidence = found(scene, row)
+    texts = [headline, *evidence]
     texts += [f"page: {page}" for page in row.pages] or ["page: none yet"]
     if row.members:
         texts.append(f"and {number(len(row.members))} more: {', '.join(row.members)}")
@@ -143,11 +162,15 @@ def why(scene: Scene, row: IncidentRow) -> list[str]:
 
 
 def where(scene: Scene, row: IncidentRow) -> list[str | Text]:
-    """The route's hops, the finding and how sure it is; of a check its reason and account."""
+    """The route's hops and what became of its canaries; of a check its reason and account.
+
+    What was found is told by `why`: one finding, in one place.
+    """
     route, check = _route(scene, row), _check(scene, row)
     glyphs = scene.glyphs
     if route is not None:
-        texts = [route.finding or route.detail or "no finding yet", *route.evidence]
+        unknown = [] if route.finding else [route.detail or "no finding yet"]
+        texts = [*unknown, *canary_words(route, glyphs.none)]
         return [flow_line(route, scene), *(glyphs.text(text, 1024) for text in texts)]
     if check is not None:
         reason = f"{check.reason}: {check.detail}" if check.detail else check.reason

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from scheduler.readmodel import LogRow
 from tui.view.frame import box, framed, plain_row, rule
-from tui.view.page import Page, Scene, View, in_order, list_title
+from tui.view.page import Page, Scene, View, in_order, list_title, order_note
 from tui.view.rows import Cell, Row, line
 
 
@@ -15,9 +15,10 @@ class LogView(View):
     """The page of pages, acks and mutes."""
 
     name = "log"
+    tail = True
 
     def page(self, scene: Scene) -> Page:
-        """Newest first; in the demo its story stands above."""
+        """Newest first; in the demo its story stands below."""
         rows = _rows(scene)
         order = list(rows)
         keys = in_order(order, scene.choice.held)
@@ -30,13 +31,12 @@ class LogView(View):
         width, glyphs = scene.layout.width, scene.glyphs
         title = list_title("LOG", len(shown), len(rows), scene.choice.filter)
         head = (
-            rule(title, "newest first", width, glyphs, "top"),
+            rule(title, order_note(order, scene.choice, "newest first"), width, glyphs, "top"),
             framed(line(_columns(scene, _HEADS), glyphs), width, glyphs),
         )
         blank = framed(Text(""), width, glyphs)
-        return Page(
-            head, [*_story(scene), *body], (rule("", "", width, glyphs, "bottom"),), order, blank
-        )
+        foot = (rule("", "", width, glyphs, "bottom"),)
+        return Page(head, [*body, *_story(scene)], foot, order, blank)
 
     def panel(self, scene: Scene, key: str | None, height: int) -> Sequence[Text]:
         """The chosen line without cuts."""
@@ -114,6 +114,6 @@ def _story(scene: Scene) -> list[Row]:
     title = f"STORY ({len(scene.story):,})"
     width, glyphs = scene.layout.width, scene.glyphs
     return [
+        Row(None, partial(rule, title, "newest first", width, glyphs)),
         *(plain_row(scene, glyphs.text(text)) for text in reversed(scene.story)),
-        Row(None, partial(rule, "BOARD", title, width, glyphs)),
     ]

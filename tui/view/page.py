@@ -52,9 +52,14 @@ class Page:
 
 
 class View(Protocol):
-    """One page: pure functions of a scene."""
+    """One page: pure functions of a scene.
+
+    tail: a cursor on the first row stays on the first row, whichever that is, unless somebody is
+    at the keys.
+    """
 
     name: str
+    tail: bool = False
 
     def page(self, scene: Scene) -> Page:
         """The list with its frame."""

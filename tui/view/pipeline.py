@@ -12,7 +12,8 @@ from rich.text import Text
 
 from core.verdict import Verdict, rank, worst
 from scheduler.readmodel import BalanceRow, HopCell, RouteRow, SourceRow
-from tui.view.ages import age, delay, number
+from tui.view.account import canary_words
+from tui.view.ages import age, number
 from tui.view.empty import why_no_routes
 from tui.view.flow import cell_words, flow_line
 from tui.view.frame import box, framed, plain_row, rule
@@ -218,17 +219,12 @@ def _route(scene: Scene, key: str | None) -> RouteRow | None:
 
 def _told(scene: Scene, row: RouteRow) -> list[str]:
     """Finding, evidence, the account of every canary, delays."""
-    none = scene.glyphs.none
-    outcomes = " + ".join(f"{name} {number(n)}" for name, n in row.outcomes.items() if n)
-    balance = "" if row.balanced else " (DOES NOT BALANCE)"
     was = "was " if scene.moment.stale else ""
-    delays = f"delay p50 {delay(row.delay_p50_s, none)}, p99 {delay(row.delay_p99_s, none)}"
     texts = [
         f"{was}{row.verdict.value} ({row.reason}) {row.detail}",
         row.finding,
         *row.evidence,
-        f"sent {number(row.sent)} = {outcomes or '0'}{balance}",
-        f"{delays}, deadline {delay(row.deadline_s)}",
+        *canary_words(row, scene.glyphs.none),
         row.duplicates,
     ]
     return [scene.glyphs.text(text, 1024) for text in texts if text]

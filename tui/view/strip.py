@@ -1,7 +1,7 @@
 """Strips: the recent verdicts of a row, oldest first, the right edge now.
 
-Height carries the verdict and the worst of a cell wins. A minute without a result is a dot,
-never a low bar.
+Height carries the verdict and the worst of a cell wins. A blind minute is a dot, never a low bar;
+a minute without a result is blank.
 """
 
 from collections.abc import Sequence

@@ -10,12 +10,13 @@ from scheduler.readmodel import Board, IncidentRow
 from tui.view.empty import why_no_incidents
 from tui.view.frame import box, framed, plain_row, rule
 from tui.view.glyphs import Glyphs
+from tui.view.groups import folded, section_of, severity_of
 from tui.view.incident import (
     HEADS,
-    SEVERITY,
     columns,
     fields,
     incident_line,
+    members,
     plain,
     tiny_row,
     told,
@@ -30,25 +31,23 @@ _SOON_S = 900.0
 _NOTE = "severity, then age"
 
 
-def section_of(row: IncidentRow) -> int:
-    """0 needs somebody, 1 cannot be told, 2 somebody has it or nobody wants to be told."""
-    if row.acked_by or row.muted_by:
-        return 2
-    return 1 if row.verdict is Verdict.BLIND else 0
-
-
 class TriageView(View):
     """The page of open incidents."""
 
     name = "triage"
 
     def page(self, scene: Scene) -> Page:
-        """Three sections of incidents, and how many checks are blind without one."""
+        """Three sections of incidents, and how many checks are blind without one.
+
+        Members stand under their leader, unless a filter looks for rows.
+        """
         board = scene.moment.board
-        rows = open_incidents(board) if board else []
-        by_key = {row.key: row for row in rows}
-        order = [row.key for row in sorted(rows, key=partial(_rank, scene))]
-        keys = in_order(order, scene.choice.held)
+        every = open_incidents(board) if board else []
+        by_key = {row.key: row for row in every}
+        order = [row.key for row in sorted(every, key=partial(_rank, scene))]
+        away = () if scene.choice.filter.text.strip() else folded(every, scene.choice.pending)
+        rows = [row for row in every if row.key not in away]
+        keys = [key for key in in_order(order, scene.choice.held) if key not in away]
         shown = [key for key in keys if self._passes(scene, by_key[key])]
         sections = [[by_key[key] for key in shown if section_of(by_key[key]) == at]
                     for at in range(3)]  # fmt: skip
@@ -119,10 +118,13 @@ class TriageView(View):
         row = incident(scene.moment.board, key)
         if row is None:
             return "resolved", ["This incident is no longer open."]
+        carries = members(scene, row)
         lines = [
             *told(scene, row),
             "", "WHY", *plain(why(scene, row)),
             "", "WHERE", *plain(where(scene, row)), "",
+            *(["CARRIES", *carries, ""] if carries else []),
+            f"as told: {scene.glyphs.text(row.summary, 1024)}",
             f"key {scene.glyphs.text(row.key)}",
             f"coalmine ack {scene.glyphs.text(row.subject)}",
         ]  # fmt: skip
@@ -144,8 +146,7 @@ def _rank(scene: Scene, row: IncidentRow) -> tuple[int, int, int, float]:
     """Section, then what ends soon, then severity, then the oldest."""
     until = row.muted_until
     ends_soon = until is not None and -scene.moment.since(until) < _SOON_S
-    severe = list(SEVERITY).index(row.severity) if row.severity in SEVERITY else len(SEVERITY)
-    return (section_of(row), 0 if ends_soon else 1, severe, row.since.timestamp())
+    return (section_of(row), 0 if ends_soon else 1, severity_of(row), row.since.timestamp())
 
 
 def blind_note(scene: Scene) -> list[Row]:
@@ -171,5 +172,5 @@ def legend(glyphs: Glyphs) -> str:
     ramp = glyphs.ramp
     return (
         f"strip 30 min: {ramp[Verdict.OK]} ok {ramp[Verdict.DEGRADED]} degraded"
-        f" {ramp[Verdict.FAIL]} fail {glyphs.missing} blind"
+        f" {ramp[Verdict.FAIL]} fail {ramp[Verdict.BLIND]} blind"
     )

@@ -41,28 +41,43 @@ class RowList(ScrollView, can_focus=False):
         self._rows: Sequence[Row] = ()
         self._places: dict[str, int] = {}
         self._blank, self._cursor = Text(""), Cursor(">", 0)
-        self._unplaced = True
+        self._unplaced, self._reopened = True, False
         self.cursor: str | None = None
 
-    def show(self, rows: Sequence[Row], blank: Text, cursor: Cursor, *, steady: bool) -> None:
+    @property
+    def at_first(self) -> bool:
+        """Whether the cursor stands on the first row that it can stand on."""
+        return self.cursor is not None and self.cursor == next(iter(self._places), None)
+
+    def show(
+        self, rows: Sequence[Row], blank: Text, cursor: Cursor, *, steady: bool, tail: bool = False
+    ) -> None:
         """Show these rows, and `blank` below them.
 
         steady: somebody is at the keys. When the cursor's row is gone the cursor is then nowhere,
-        because the next key must not hit another row.
+        because the next key must not hit another row. tail: see `View`.
         """
+        if tail and self.at_first and not steady:
+            self.cursor = None
         self._rows, self._blank, self._cursor = rows, blank, cursor
         self._places = {row.key: place for place, row in enumerate(rows) if row.key is not None}
         if self.cursor not in self._places:
             self.cursor = None
-            if self._unplaced or not steady:
+            if self._unplaced or self._reopened or not steady:
                 self.cursor = next(iter(self._places), None)
         self._unplaced = not self._places
         self.virtual_size = Size(self.size.width, len(rows))
+        if self._reopened:
+            self._reopened = False
+            self._bring_into_sight()
         self.refresh()
 
     def reopen(self, cursor: str | None, *, first_time: bool) -> None:
-        """Other rows are about to be shown: the cursor goes back to where it stood among them."""
-        self.cursor, self._unplaced = cursor, first_time
+        """Other rows are about to be shown: the cursor goes back to where it stood among them.
+
+        When that row is gone it goes to the first one: nobody has seen this page for a while.
+        """
+        self.cursor, self._unplaced, self._reopened = cursor, first_time, True
         self.scroll_to(y=0, animate=False, force=True)
 
     def to(self, key: str | None) -> None:
@@ -89,13 +104,16 @@ class RowList(ScrollView, can_focus=False):
         """Move to the first or the last row."""
         self.step(len(self._rows) if last else -len(self._rows))
 
-    def _follow(self) -> None:
+    def _bring_into_sight(self) -> None:
         if self.cursor is not None:
             place = self._places[self.cursor]
             # The first row brings the section's title back into sight.
             top = 0 if place == next(iter(self._places.values())) else place
             region = Region(0, top, self.size.width, place - top + 1)
             self.scroll_to_region(region, animate=False, force=True)
+
+    def _follow(self) -> None:
+        self._bring_into_sight()
         self.refresh()
         self.post_message(self.Moved())
 

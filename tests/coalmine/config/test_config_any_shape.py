@@ -22,7 +22,7 @@ api: {listen: "127.0.0.1:9470", token: "env:T"}
 export: {prometheus: true, otlp: {url: "http://127.0.0.1:4318", headers: {a: b}}}
 egress: {allow: [10.0.0.0/8, "*.example"]}
 browser: {sandbox: auto, parallel: 2}
-cost: {price_books: [a.yaml]}
+cost: {price_books: ["builtin:self-hosted"]}
 paging: {group_wait: 10s}
 heartbeats: {outbound: [{url: "env:H", every: 60s}]}
 judging: {window: 6}
