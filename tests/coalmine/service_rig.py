@@ -22,6 +22,7 @@ from coalmine.demo.ports import free_port
 from coalmine.demo.receiver import PageReceiver
 from coalmine.wiring.service import Service
 from core.clock import SystemClock
+from scheduler.export.catalogue import METRICS
 from selfcheck.canary.model import Signal
 from selfcheck.embedded.faults import Fault, FaultKind
 from selfcheck.embedded.receiver import OtlpHop
@@ -69,9 +70,10 @@ def post(url: str, body: object, token: str = TOKEN) -> tuple[int, Any]:
 
 
 def series(text: str, name: str) -> dict[tuple[str, ...], float]:
-    """Samples of a family by their label values."""
+    """Samples of a family by their label values, in the catalogue's order."""
+    (labels,) = (spec.labels for spec in METRICS if spec.name == name)
     return {
-        tuple(sample.labels.values()): sample.value
+        tuple(sample.labels[label] for label in labels): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
         if sample.name == name

@@ -20,6 +20,9 @@ from tests.coalmine.service_rig import (
     route,
 )
 
+# Whole services over real sockets: `make test` runs them, `make check` does not.
+pytestmark = pytest.mark.slow
+
 WAY, DIRECT = "logs-gateway", "logs-direct"
 REMOVED_S = 6.0
 
@@ -65,7 +68,6 @@ def fill_disk(running: Running) -> threading.Event:
 # Our own store
 
 
-@pytest.mark.slow
 def test_fault_024_a_full_disk_turns_every_route_blind_and_a_freed_one_ok(stage):
     running = healthy(stage)
     freed = fill_disk(running)
@@ -87,7 +89,6 @@ def test_fault_024_a_full_disk_turns_every_route_blind_and_a_freed_one_ok(stage)
 # Reload
 
 
-@pytest.mark.slow
 def test_fault_017_a_bad_file_is_refused_told_and_cleared_by_a_repaired_one(stage):
     running = healthy(stage)
     good = stage.config.read_text()
@@ -128,7 +129,6 @@ def test_a_reload_that_breaks_in_the_building_is_refused_and_told(stage, monkeyp
     assert all_ok(running.board())
 
 
-@pytest.mark.slow
 def test_a_removed_route_is_judged_to_the_end_and_pages_nobody(stage):
     running = healthy(stage)
     stage.fault(stage.stack.gateway, FaultKind.DELAY, delay_s=1.5)
@@ -140,7 +140,6 @@ def test_a_removed_route_is_judged_to_the_end_and_pages_nobody(stage):
     assert not [one for one in running.board()["incidents"] if one["subject"] == WAY]
 
 
-@pytest.mark.slow
 def test_a_source_is_gated_by_the_routes_of_the_present_plan(stage):
     source = (
         "sources:\n  - {name: writer, backend: store, select: 'logs:coalmine-canary', "
@@ -161,7 +160,6 @@ def test_a_source_is_gated_by_the_routes_of_the_present_plan(stage):
 # Restart
 
 
-@pytest.mark.slow
 def test_a_restart_amid_a_fault_keeps_the_incident_and_loses_no_canary(stage):
     running = healthy(stage)
     stage.fault(stage.stack.gateway, FaultKind.DROP)
@@ -186,7 +184,6 @@ def test_a_restart_amid_a_fault_keeps_the_incident_and_loses_no_canary(stage):
 SECONDS = 3.0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "kind", "verdict", "reason", "outcome", "hop"),
     [

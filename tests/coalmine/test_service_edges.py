@@ -30,6 +30,9 @@ from tests.coalmine.service_rig import (
     series,
 )
 
+# Whole services over real sockets: `make test` runs them, `make check` does not.
+pytestmark = pytest.mark.slow
+
 WAY, DIRECT = "logs-gateway", "logs-direct"
 
 
@@ -78,7 +81,6 @@ def test_a_start_that_cannot_be_says_why_in_one_line(stage, line, told, code, ca
     assert "Traceback" not in said
 
 
-@pytest.mark.slow
 def test_fault_009_sigterm_ends_the_process_with_0_and_a_second_start_is_free(stage):
     stage.write(stage.top() + stage.routes(WAY, DIRECT))
     stage.fault(stage.stack.gateway, FaultKind.STALL)
@@ -96,7 +98,6 @@ def test_fault_009_sigterm_ends_the_process_with_0_and_a_second_start_is_free(st
 # Actions
 
 
-@pytest.mark.slow
 def test_ack_and_mute_are_folded_within_a_second_and_need_the_token(stage, capfd):
     running = healthy(stage, WAY, DIRECT)
     stage.fault(stage.stack.gateway, FaultKind.DROP)
@@ -209,7 +210,6 @@ def watcher() -> Iterator[Watcher]:
     made.close()
 
 
-@pytest.mark.slow
 def test_fault_006_a_blocked_probing_loop_fails_the_heartbeat_and_stops_no_page(
     stage, watcher, monkeypatch
 ):

@@ -18,6 +18,9 @@ from coalmine.demo.config import JUDGING
 from selfcheck.embedded.faults import FaultKind
 from tests.fakes.embedded_thread import embedded_stack
 
+# Whole services over real sockets: `make test` runs them, `make check` does not.
+pytestmark = pytest.mark.slow
+
 CONFIG = """\
 coalmine: 1
 namespace: tests
