@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import signal
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -44,10 +45,17 @@ def demo(args: argparse.Namespace) -> int:
         print_note(line)
     headless = args.headless or args.json or not sys.stdout.isatty()
     clock = SystemClock()
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        # A closed terminal must end the demo's parts, not leave them behind.
+        signal.signal(number, _leave)
     with DemoStage(clock, refuses=args.receiver_refuses, browser=chromium is not None) as stage:
         if headless:
             return _play(stage, as_json=args.json)
         return _show(stage)
+
+
+def _leave(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _play(stage: "DemoStage", *, as_json: bool) -> int:

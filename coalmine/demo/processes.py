@@ -14,6 +14,11 @@ from core.clock import Clock
 from core.errors import CoalmineError
 
 READY_S = 20.0
+# Asks the kernel for a SIGTERM when the demo dies in whatever way, then runs the module.
+_TIED = """import ctypes, runpy, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)"""
 
 
 class Process:
@@ -25,7 +30,7 @@ class Process:
         self.log = folder / f"{module.rsplit('.', 1)[-1]}.log"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module, *args],
+                [sys.executable, "-c", _TIED, module, *args],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
                 start_new_session=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )  # fmt: skip

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections import deque
@@ -202,3 +203,27 @@ def test_the_demo_fails_when_the_pager_refuses():
     code, events = run_demo("--receiver-refuses")
     assert code == 1
     assert "no trigger page" in events[-1]["detail"]
+
+
+@pytest.mark.slow
+def test_a_killed_demo_leaves_no_part_behind(tmp_path):
+    """Its parts end with it, however it ends: seen by the end of their output."""
+    code = (
+        "import sys, pathlib\nfrom coalmine.demo.processes import Process\n"
+        "from core.clock import SystemClock\n"
+        "part = Process('selfcheck.embedded', [], pathlib.Path(sys.argv[1]), SystemClock())\n"
+        "print(part.ready()['store'], flush=True)\nsys.stdin.read()"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    demo = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env,
+    )  # fmt: skip
+    port = int(demo.stdout.readline().strip().rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as held:
+        demo.kill()
+        demo.wait(10)
+        held.settimeout(20)
+        assert held.recv(1) == b"", "the part has closed its connections"
+    demo.stdin.close()
+    demo.stdout.close()
