@@ -50,8 +50,9 @@ class Serving:
         self._clock, self._served, self._namespace = clock, served, top.namespace
         self.model = LiveReadModel(self._live_parts())
         host, _, port = top.api.listen.rpartition(":")
+        metrics = exposition(self.model, self.internals) if top.export.prometheus else None
         parts = ApiParts(
-            self.model, exposition(self.model, self.internals), served.selfwatch.ready,
+            self.model, metrics, served.selfwatch.ready,
             self._canary, top.api.token,
         )  # fmt: skip
         self._server = ApiServer(make_app(parts), host.strip("[]"), int(port))

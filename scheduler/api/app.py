@@ -29,10 +29,13 @@ _KINDS = frozenset({"ack", "unack", "mute", "unmute"})
 
 @dataclass(frozen=True, slots=True)
 class ApiParts:
-    """What the API serves. canary: the life of one canary as plain data, None when unknown."""
+    """What the API serves. canary: the life of one canary as plain data, None when unknown.
+
+    metrics: text of one scrape; None = `/metrics` is not served.
+    """
 
     model: ReadModel
-    metrics: Callable[[], bytes]
+    metrics: Callable[[], bytes] | None
     ready: Callable[[], bool]
     canary: Callable[[str], Awaitable[dict[str, object] | None]]
     token: Secret | None
@@ -62,7 +65,7 @@ def make_app(parts: ApiParts) -> Starlette:
     routes = [
         Route("/healthz", handlers.healthz),
         Route("/readyz", handlers.readyz),
-        Route("/metrics", handlers.metrics),
+        *([Route("/metrics", handlers.metrics)] if parts.metrics is not None else []),
         Route("/api/v1/status", handlers.status),
         Route("/api/v1/cost", handlers.slice("costs")),
         Route("/api/v1/canaries/{canary_id}", handlers.canary),
@@ -111,6 +114,7 @@ class _Handlers:
 
     async def metrics(self, _: Request) -> Response:
         """Prometheus text."""
+        assert self._parts.metrics is not None
         text = await run_in_threadpool(self._parts.metrics)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -6,6 +6,7 @@ import socket
 from contextlib import closing
 
 import pytest
+from starlette.applications import Starlette
 
 from core.clock import SystemClock
 from core.errors import CoalmineError, StoreError
@@ -197,11 +198,21 @@ def test_garbage_instead_of_http_hurts_nobody_else(api):
 
 def test_a_taken_port_is_said_before_anything_runs(api):
     with pytest.raises(CoalmineError, match=r"cannot listen on 127\.0\.0\.1"):
-        ApiServer(make_app(None), "127.0.0.1", api.server.port)
+        ApiServer(Starlette(), "127.0.0.1", api.server.port)
 
 
 def test_a_server_that_never_started_can_be_stopped():
-    server = ApiServer(make_app(None), "127.0.0.1", 0)
+    server = ApiServer(Starlette(), "127.0.0.1", 0)
     server.stop(1)
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", server.port), 1)
+
+
+def test_without_prometheus_export_there_is_no_metrics_page():
+    """`export: {prometheus: false}` is honoured: the path does not exist."""
+
+    async def nothing(_):
+        return None
+
+    parts = ApiParts(FixedModel(board(SystemClock())), None, lambda: True, nothing, None)
+    assert "/metrics" not in {route.path for route in make_app(parts).routes}
