@@ -232,7 +232,9 @@ def test_fault_005_a_frozen_collector(mended, pager, tmp_path):
                 found = watch.until_hop(name, "gateway")
                 assert "never answers" in found["finding"], watch.told()
                 assert found["outcomes"]["unknown"] > 0, watch.told()
-                assert found["outcomes"]["lost"] == found["outcomes"]["rejected"] == 0
+                assert found["outcomes"]["rejected"] == 0, watch.told()
+                # One that the Collector had already answered for may be inside it, and lost.
+                assert found["outcomes"]["lost"] <= 1, watch.told()
             watch.until_page("trigger")
             page = one_page(watch, "gateway", *GW)
             for name in GW:
