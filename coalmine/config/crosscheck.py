@@ -154,12 +154,15 @@ def _route_signals(
                 (*path, "read"), f"the backend {route.read} ({backend.kind}) holds {holds} only"
             )
     if route.to is not None and (target := backends.get(route.to)):
-        rule = BACKENDS.load(target.kind).write_rule(target.options)
+        rules = BACKENDS.load(target.kind).write_rules(target.options)
+        rule = rules.get(route.kind)
         if rule is None:
-            what = f"the backend {route.to} ({target.kind}) takes no OTLP as it is configured"
-            report.problem((*path, "inject", "to"), what, "set its write_url:, if it has one")
+            kinds = ", ".join(sorted(rules)) or "nothing"
+            what = f"the backend {route.to} ({target.kind}) takes no {route.kind} as configured"
+            hint = f"it takes {kinds}; set its write_url:, if it has one"
+            report.problem((*path, "inject", "to"), what, hint)
         elif signal not in rule.paths:
-            what = f"the backend {route.to} ({target.kind}) takes no {signal} by OTLP over HTTP"
+            what = f"the backend {route.to} ({target.kind}) takes no {signal} by {route.kind}"
             report.problem((*path, "inject", "to"), what)
 
 

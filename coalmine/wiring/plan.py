@@ -191,7 +191,7 @@ def _route(
     rule: WriteRule | None = None
     if one.to is not None:
         target = configs[one.to]
-        rule = BACKENDS.load(target.kind).write_rule(target.options)
+        rule = BACKENDS.load(target.kind).write_rules(target.options).get(one.kind)
     injector = INJECTORS.load(one.kind).build(one.options, works.parts, rule)
     cycle = RouteCycle(
         _spec(one, mark), injector, backends[one.read], works.ledger, works.clock, works.rng,
@@ -213,6 +213,7 @@ def _spec(one: RouteConfig, mark: str) -> RouteSpec:
         service_name=SERVICE_NAME,
         sent_under=mark,
         target_s=None,
+        stamped=one.signal not in INJECTORS.load(one.kind).unstamped,
     )
 
 

@@ -4,7 +4,7 @@ Serves the loopback proof and the demo: a canary that comes back from here prove
 reading and judging.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, ClassVar, cast
@@ -59,15 +59,17 @@ class EmbeddedBackend(HttpStore):
         row_limit=500,
         absent='200 with "records": []',
         source="selfcheck/embedded/store.py",
+        proved=("the built-in store",),
     )
 
     options: EmbeddedOptions
 
     @classmethod
-    def write_rule(cls, options: Options) -> WriteRule | None:
+    def write_rules(cls, options: Options) -> Mapping[str, WriteRule]:
         """The store takes OTLP as the specification says."""
         chosen = cast("EmbeddedOptions", options)
-        return WriteRule(chosen.url, DEFAULT_PATHS, frozenset({HTTPStatus.OK}), empty_body=False)
+        taken = frozenset({int(HTTPStatus.OK)})
+        return {"otlp_http": WriteRule(chosen.url, DEFAULT_PATHS, taken, empty_body=False)}
 
     async def records(
         self, session: ReadSession, question: Question, path: AccessPath

@@ -5,7 +5,7 @@ times are whole microseconds. `raw` keeps the clock-skew adjuster from rewriting
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, ClassVar, cast
@@ -64,19 +64,21 @@ class JaegerBackend(HttpStore):
         dedupe_note="the same span twice is two spans of its trace",
         row_limit=1000,
         absent='by id 404; search 200 with "data": [] (1.62) or 404 (2)',
-        source="jaegertracing.io/docs APIs; tried on Jaeger 1.62, 2026-11",
+        source="jaegertracing.io/docs APIs, 2026-11",
+        proved=("Jaeger 1.62",),
     )
 
     options: JaegerOptions
 
     @classmethod
-    def write_rule(cls, options: Options) -> WriteRule | None:
+    def write_rules(cls, options: Options) -> Mapping[str, WriteRule]:
         """Jaeger takes OTLP on a port of its own, as the specification says."""
         chosen = cast("JaegerOptions", options)
         if not chosen.write_url:
-            return None
+            return {}
         paths = {Signal.TRACES: DEFAULT_PATHS[Signal.TRACES]}
-        return WriteRule(chosen.write_url, paths, frozenset({HTTPStatus.OK}), empty_body=False)
+        taken = frozenset({int(HTTPStatus.OK)})
+        return {"otlp_http": WriteRule(chosen.write_url, paths, taken, empty_body=False)}
 
     async def records(
         self, session: ReadSession, question: Question, path: AccessPath

@@ -5,7 +5,7 @@ Read from Loki 3.7's HTTP API (grafana.com/docs/loki, "HTTP API") and tried agai
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, ClassVar, cast
@@ -73,18 +73,23 @@ class LokiBackend(HttpStore):
         dedupe_note="same stream, timestamp and line become one entry",
         row_limit=1000,
         absent='200 with "result": []; a wrong tenant looks the same',
-        source="grafana.com/docs/loki HTTP API; tried on Loki 3.7.8, 2026-11",
+        source="grafana.com/docs/loki HTTP API, 2026-11",
+        proved=("Loki 3.7.8",),
     )
 
     options: LokiOptions
 
     @classmethod
-    def write_rule(cls, options: Options) -> WriteRule | None:
-        """Loki answers OTLP with 204 and no body; the tenant is the one that is read."""
+    def write_rules(cls, options: Options) -> Mapping[str, WriteRule]:
+        """Loki answers 204 and no body; the tenant is the one that is read."""
         chosen = cast("LokiOptions", options)
         tenant = ((TENANT_HEADER, chosen.tenant),) if chosen.tenant else ()
-        paths = {Signal.LOGS: "/otlp/v1/logs"}
-        return WriteRule(chosen.url, paths, frozenset({HTTPStatus.NO_CONTENT}), True, tenant)
+        paths = {"otlp_http": "/otlp/v1/logs", "loki_push": "/loki/api/v1/push"}
+        taken = frozenset({int(HTTPStatus.NO_CONTENT)})
+        return {
+            kind: WriteRule(chosen.url, {Signal.LOGS: path}, taken, True, tenant)
+            for kind, path in paths.items()
+        }
 
     async def records(
         self, session: ReadSession, question: Question, path: AccessPath

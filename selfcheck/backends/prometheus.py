@@ -72,18 +72,20 @@ class PrometheusBackend(HttpStore):
         dedupe_note="same series, time and value become one sample; another value is refused",
         row_limit=POINTS_PER_QUERY,
         absent='200 with "result": []',
-        source="prometheus.io/docs HTTP API; tried on Prometheus 3.14, 2026-11",
+        source="prometheus.io/docs HTTP API, 2026-11",
+        proved=("Prometheus 3.14",),
     )
 
     options: PrometheusOptions
     stored_names: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @classmethod
-    def write_rule(cls, options: Options) -> WriteRule | None:
+    def write_rules(cls, options: Options) -> Mapping[str, WriteRule]:
         """Needs --web.enable-otlp-receiver; answers 200, no body, no content type."""
         chosen = cast("PrometheusOptions", options)
         paths = {Signal.METRICS: "/api/v1/otlp/v1/metrics"}
-        return WriteRule(chosen.url, paths, frozenset({HTTPStatus.OK}), empty_body=True)
+        taken = frozenset({int(HTTPStatus.OK)})
+        return {"otlp_http": WriteRule(chosen.url, paths, taken, empty_body=True)}
 
     async def records(
         self, session: ReadSession, question: Question, path: AccessPath

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Protocol, Self
 
@@ -27,17 +27,27 @@ class AccessPath:
 
     batched: one read can answer for all pending canaries of a route.
     signals: the signals this path exists for.
+    cached: the store may answer from a cache. counts_only: it tells how many records there are,
+    not their stamps. Both kinds are asked to judge the path itself; they are never evidence for or
+    against a canary.
     """
 
     name: str
     floor_s: float
     batched: bool
     signals: frozenset[Signal]
+    cached: bool = False
+    counts_only: bool = False
+
+    @property
+    def evidence(self) -> bool:
+        """Whether what this path shows, or does not show, decides over a canary."""
+        return not (self.cached or self.counts_only)
 
 
 @dataclass(frozen=True, slots=True)
 class WriteRule:
-    """How a store takes OTLP/HTTP when written to directly (`inject: {to: backend}`)."""
+    """How a store takes what one kind of injector sends (`inject: {kind: …, to: backend}`)."""
 
     url: str
     paths: Mapping[Signal, str]
@@ -52,6 +62,10 @@ class Declaration:
 
     precision_ns: the store's timestamps are multiples of this.
     absent: how "not found" looks, for the docs. source: pages and versions this was read from.
+    proved: the servers that the contract suite runs this adapter against, with their versions;
+    fake: it speaks to none, only to a fake of the documented API.
+    impossible: what this store makes impossible to observe, by name, each with its reason.
+    hot_window_s: age from which reads come from long-term storage; None = there is no other side.
     """
 
     signals: frozenset[Signal]
@@ -62,21 +76,34 @@ class Declaration:
     row_limit: int
     absent: str
     source: str
+    proved: tuple[str, ...]
+    fake: bool = False
+    impossible: Mapping[str, str] = field(default_factory=dict)
+    hot_window_s: float | None = None
 
     def paths_for(self, signal: Signal) -> tuple[AccessPath, ...]:
-        """Access paths for `signal`, cheapest first."""
-        return tuple(path for path in self.paths if signal in path.signals)
+        """Access paths for `signal` whose answers are evidence, cheapest first."""
+        return tuple(p for p in self.paths if signal in p.signals and p.evidence)
+
+    def judged_only(self, signal: Signal) -> tuple[AccessPath, ...]:
+        """Access paths for `signal` that are watched for their own sake."""
+        return tuple(p for p in self.paths if signal in p.signals and not p.evidence)
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which canaries of one route to look for, and the interval of their stamps (Unix ns)."""
+    """Which canaries of one route to look for, and the interval of their stamps (Unix ns).
+
+    stamped: whether the stored records carry the stamps of their canaries. Where somebody else
+    stamps them (a scraper, an SDK), a sample is known by its value, and the interval ends now.
+    """
 
     signal: Signal
     route: str
     canaries: tuple[Canary, ...]
     start_ns: int
     end_ns: int
+    stamped: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +152,19 @@ class Newest:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """What one end of a link leads to; complete=False means that it could not be read.
+
+    found: trace ids as 32 hex digits, or canary ids, as the question was.
+    """
+
+    complete: bool
+    found: tuple[str, ...]
+    reason: Reason
+    detail: str
+
+
 class Backend(ABC):
     """A telemetry store that can be read."""
 
@@ -141,8 +181,8 @@ class Backend(ABC):
 
     @classmethod
     @abstractmethod
-    def write_rule(cls, options: Options) -> WriteRule | None:
-        """How to write to this very store; None when it takes no OTLP/HTTP."""
+    def write_rules(cls, options: Options) -> Mapping[str, WriteRule]:
+        """How to write to this very store, by kind of injector; those left out it does not take."""
 
     @abstractmethod
     async def read(self, question: Question, path: AccessPath, deadline_s: float) -> Reading:
@@ -157,6 +197,22 @@ class SourceReader(Protocol):
 
     async def newest(self, selector: str, window_s: float, deadline_s: float) -> Newest:
         """Newest record matching `selector` (the store's own query language) in the window."""
+        ...
+
+
+class LinkReader(Protocol):
+    """A backend of logs or metrics that shows which trace a record of it belongs to."""
+
+    async def trace_ids(self, canary: Canary, deadline_s: float) -> Linked:
+        """Trace ids that the stored record of `canary` leads to, as a user would follow it."""
+        ...
+
+
+class TraceReader(Protocol):
+    """A backend of traces that can be opened at a trace id."""
+
+    async def canaries_in(self, trace_id: str, deadline_s: float) -> Linked:
+        """Canary ids of the spans in one trace; none for a trace that is not there."""
         ...
 
 

@@ -16,7 +16,7 @@ class Record:
     """One record as a store returned it, with the id that this access path found in it."""
 
     canary_id: str
-    stamp_ns: int
+    stamp_ns: int | None
     body: str | None
     value: float | None
     attributes: Mapping[str, str]
@@ -32,7 +32,7 @@ def sightings(
     ids = {canary.canary_id for canary in wanted}
     found = [record for record in records if record.canary_id in ids]
     counts = Counter(record.canary_id for record in found)
-    distinct: dict[tuple[str, int, str | None, float | None], Record] = {}
+    distinct: dict[tuple[str, int | None, str | None, float | None], Record] = {}
     for record in found:
         key = (record.canary_id, record.stamp_ns, record.body, record.value)
         distinct.setdefault(key, record)

@@ -9,13 +9,20 @@ DIFF_BYTES = 4096
 _PART_CHARS = 512
 
 
-def same_record(canary: Canary, sighting: Sighting, precision_ns: int) -> bool:
+def same_record(
+    canary: Canary, sighting: Sighting, precision_ns: int, *, stamped: bool = True
+) -> bool:
     """Whether the sighting is of this canary: its id, and its own stamp at the store's precision.
 
-    Stores round or cut, so a difference below one unit of precision is none.
+    Stores round or cut, so a difference below one unit of precision is none. Where somebody else
+    stamps the record it cannot be older than the canary.
     """
-    apart = abs(sighting.stamp_ns - canary.stamp_ns)
-    return sighting.canary_id == canary.canary_id and apart < max(1, precision_ns)
+    if sighting.canary_id != canary.canary_id or sighting.stamp_ns is None:
+        return False
+    unit = max(1, precision_ns)
+    if not stamped:
+        return sighting.stamp_ns > canary.stamp_ns - unit
+    return abs(sighting.stamp_ns - canary.stamp_ns) < unit
 
 
 def difference(canary: Canary, sightings: Sequence[Sighting]) -> str:

@@ -169,6 +169,7 @@ class RouteCycle:
             stamp,
             spec.service_name,
             keep=spec.keep,
+            stamped=spec.stamped,
         )
 
     def _stamp_ns(self, now_ns: int) -> int:
@@ -299,7 +300,11 @@ class RouteCycle:
     async def _ask(self, path: AccessPath, rows: Sequence[LedgerRow]) -> Reading:
         canaries = tuple(row.canary for row in rows)
         stamps = [canary.stamp_ns for canary in canaries]
-        question = Question(self.spec.signal, self.spec.name, canaries, min(stamps), max(stamps))
+        stamped = self.spec.stamped
+        end_ns = max(stamps) if stamped else unix_ns(instant(self._clock).utc)
+        question = Question(
+            self.spec.signal, self.spec.name, canaries, min(stamps), end_ns, stamped
+        )
         reading = await self._backend.read(question, path, self._rules.read_timeout)
         now_s = self._clock.monotonic()
         if reading.complete:
@@ -331,6 +336,7 @@ class RouteCycle:
             ever_seen=self._book.ever_seen,
             sent_under=self.spec.sent_under,
             intended=self._intent(row, just_judged),
+            stamped=self.spec.stamped,
         )
 
     def _intent(self, row: LedgerRow, just_judged: Sequence[LedgerRow]) -> str:

@@ -49,7 +49,8 @@ class Bench:
     an absence, None where the store has only one.
     ever_seen: whether this route ever saw one of its canaries; without that, absence may as well
     be a wrong tenant, selector or path. sent_under: the parameters that are read under now.
-    intended: evidence of an intended drop, "" when there is none.
+    intended: evidence of an intended drop, "" when there is none. stamped: whether stored records
+    carry the stamps of their canaries.
     """
 
     rules: JudgingRules
@@ -58,6 +59,7 @@ class Bench:
     ever_seen: bool
     sent_under: str
     intended: str = ""
+    stamped: bool = True
 
 
 def age_bounds_s(then: Instant, now: Instant) -> tuple[float, float]:
@@ -108,7 +110,11 @@ def judge(
     """The row after `reading`, which asked `path` for it and was finished at `now`."""
     if not reading.complete:
         return unread(_throttled(row, reading, bench.rules), reading.reason, now)
-    found = [s for s in reading.sightings if same_record(row.canary, s, bench.precision_ns)]
+    found = [
+        s
+        for s in reading.sightings
+        if same_record(row.canary, s, bench.precision_ns, stamped=bench.stamped)
+    ]
     if found:
         return _seen(row, found, reading, path, now, bench.rules)
     return _absent(row, reading, path, now, bench)

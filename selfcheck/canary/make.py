@@ -10,6 +10,9 @@ from selfcheck.canary.model import Canary, CanaryKey, Signal
 
 BODY_BYTES = 100
 KEEP = "canary.keep"
+# Sequence numbers of one epoch, in the values of unstamped samples: exact in a float (2^53) for
+# two million starts.
+EPOCH_SPAN = 1 << 32
 _SECOND_NS = 1_000_000_000
 
 
@@ -23,12 +26,15 @@ def make_canary(
     service_name: str,
     *,
     keep: bool = True,
+    stamped: bool = True,
 ) -> Canary:
     """The canary of `key`.
 
     stamp_ns: Unix nanoseconds; for metrics cut to whole seconds, the only precision that every
     time series store keeps.
     keep: whether samplers are asked to spare it; not so on routes that declare a sampling ratio.
+    stamped: whether its stamp arrives. Where it does not, the value alone tells a sample from
+    those of earlier starts, so that it holds the epoch too.
     """
     canary_id = make_id(instance, key)
     metric = signal is Signal.METRICS
@@ -43,7 +49,7 @@ def make_canary(
         service_name=service_name,
         service_instance=f"coalmine-{instance}",
         body=make_body(canary_id),
-        value=float(key.seq),
+        value=float(key.seq if stamped else key.epoch * EPOCH_SPAN + key.seq),
         attributes=_attributes(instance, key, canary_id, service_name, metric=metric, keep=keep),
     )
 

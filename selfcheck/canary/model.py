@@ -95,17 +95,30 @@ class Receipt:
 class Sighting:
     """A canary as a store returned it. None = this access path does not show that part.
 
-    stamp_ns: the record's own timestamp at the store's precision: the only proof of identity.
+    stamp_ns: the record's own timestamp at the store's precision: the only proof of identity, so
+    that a path which counts only (None) proves nothing of a canary.
     copies: how many records with this id the store returned (None = not observable).
     """
 
     canary_id: str
-    stamp_ns: int
+    stamp_ns: int | None
     copies: int | None
     body: str | None
     value: float | None
     attributes: Mapping[str, str]
     hop_stamps: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One read that looked for a canary. at_s: when it was asked, in seconds after sending."""
+
+    at_s: float
+    path: str
+    complete: bool
+    seen: bool
+    reason: Reason
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +128,7 @@ class LedgerRow:
     deadline_s: seconds after `sent` until it may be called lost, as of the time it was sent.
     sent_under: fingerprint of the parameters (adapter, path, tenant) in force when it was sent.
     empty_read: first complete read after the deadline that did not contain it, with its path.
+    looks: the reads that looked for it, the first and the last ones where they were many.
     """
 
     canary: Canary
@@ -133,6 +147,7 @@ class LedgerRow:
     diff: str
     first_path: str
     hop_stamps: Mapping[str, str] = field(default_factory=dict)
+    looks: tuple[Look, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

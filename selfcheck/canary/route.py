@@ -15,7 +15,8 @@ class RouteSpec:
     hops: names in the order of the flow; the first is `send`, the last `read`, before it the
     backend. group: routes of one group and pace share a beat. sent_under: fingerprint of injector,
     backend, tenant and path; rows sent under another are never called lost under this one.
-    target_s: delay above which a canary is slow; None = learned.
+    target_s: delay above which a canary is slow; None = learned. stamped: whether records keep the
+    stamps of their canaries on this route.
     """
 
     name: str
@@ -28,6 +29,7 @@ class RouteSpec:
     service_name: str
     sent_under: str
     target_s: float | None
+    stamped: bool = True
 
     @property
     def keep(self) -> bool:

@@ -1,23 +1,34 @@
 """The seam of an injector."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 from core.kinds import FactSpec, Parts, Registry
 from core.options import Options
 from core.reason import Reason
 from selfcheck.backends.protocol import WriteRule
-from selfcheck.canary.model import Canary, Receipt, Signal
+from selfcheck.canary.model import Canary, Receipt, Sent, Signal
 
 
 class Injector(ABC):
-    """Sends one canary under its own deadline; never through an SDK pipeline."""
+    """Sends one canary under its own deadline; never through an SDK pipeline.
+
+    unstamped: signals whose records somebody else stamps (a scraper, an SDK): their samples are
+    known by a value that no other start of the service repeats. says: what each word of a receipt
+    stands on, for the docs. source: pages that was read from. proved: receivers tried, with
+    versions.
+    """
 
     options_model: ClassVar[type[Options]]
     reasons: ClassVar[frozenset[Reason]]
     facts: ClassVar[tuple[FactSpec, ...]] = ()
     needs: ClassVar[tuple[str, ...]] = ()
     signals: ClassVar[frozenset[Signal]]
+    unstamped: ClassVar[frozenset[Signal]] = frozenset()
+    says: ClassVar[Mapping[Sent, str]]
+    source: ClassVar[str]
+    proved: ClassVar[tuple[str, ...]]
 
     @classmethod
     @abstractmethod

@@ -169,7 +169,7 @@ async def test_a_backends_own_rule_decides_what_it_accepts(build, kind, tmp_path
     written = {"url": "http://127.0.0.1:1"}
     if "write_url" in adapter.options_model.model_fields:
         written["write_url"] = written["url"]
-    rule = adapter.write_rule(adapter.options_model.model_validate(written))
+    rule = adapter.write_rules(adapter.options_model.model_validate(written))["otlp_http"]
     signal = min(rule.paths)
     for status in (200, 202, 204):
         answer = says(b"", f"{status} Status")

@@ -1,7 +1,7 @@
 """An in-memory store with an injector and a backend; faults are arguments that may be changed."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from core.clock import Clock, instant
@@ -132,7 +132,7 @@ class FakeBackend(Backend):
     options_model = Options
     reasons = frozenset({Reason.READBACK})
     declaration = Declaration(
-        SIGNALS, (BY_ID, SEARCH), 1, Dedupe.KEEPS, "", 5000, "empty list", "made for tests"
+        SIGNALS, (BY_ID, SEARCH), 1, Dedupe.KEEPS, "", 5000, "empty list", "made for tests", ()
     )
 
     def __init__(
@@ -158,8 +158,8 @@ class FakeBackend(Backend):
         return cls(FakeStore(parts.clock))
 
     @classmethod
-    def write_rule(cls, options: Options) -> WriteRule | None:
-        return None
+    def write_rules(cls, options: Options) -> Mapping[str, WriteRule]:
+        return {}
 
     async def read(self, question: Question, path: AccessPath, deadline_s: float) -> Reading:
         asked, faults = instant(self.store.clock), self.store.faults

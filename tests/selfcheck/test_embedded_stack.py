@@ -176,7 +176,7 @@ async def test_the_store_keeps_a_bounded_number_of_records(tmp_path):
         store = EmbeddedStore(parts.clock, parts.rng, capacity=3)
         await store.start()
         try:
-            rule = EmbeddedBackend.write_rule(EmbeddedOptions(url=store.url))
+            rule = EmbeddedBackend.write_rules(EmbeddedOptions(url=store.url))["otlp_http"]
             inject = OtlpHttpInjector.build(OtlpHttpOptions(), parts, rule)
             for seq in range(1, 6):
                 await inject.send(canary_of(Signal.LOGS, seq=seq), 5.0)

@@ -54,13 +54,15 @@ class FakeStore:
         row_limit=10,
         absent="no row",
         source="a test",
+        proved=(),
     )
 
     @classmethod
-    def write_rule(cls, options: StoreOptions) -> WriteRule | None:
+    def write_rules(cls, options: StoreOptions) -> dict[str, WriteRule]:
         if options.tenant == "read-only":
-            return None
-        return WriteRule(options.url, {Signal.LOGS: "/otlp"}, frozenset({200}), False)
+            return {}
+        rule = WriteRule(options.url, {Signal.LOGS: "/otlp"}, frozenset({200}), False)
+        return dict.fromkeys(INJECTORS.entries, rule)
 
 
 class InjectOptions(Options):
@@ -69,6 +71,7 @@ class InjectOptions(Options):
 
 class FakeInjector:
     options_model = InjectOptions
+    unstamped: frozenset[Signal] = frozenset()
     signals = frozenset({Signal.LOGS, Signal.METRICS})
 
 

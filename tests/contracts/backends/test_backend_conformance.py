@@ -78,7 +78,7 @@ async def test_row_05_a_store_that_refuses_connections_is_a_read_error(case):
 
 
 async def test_row_06_a_backlog_above_the_row_limit_is_paged_to_its_end(case):
-    small = {} if case.kind == "prometheus" else {"row_limit": 20}
+    small = case.small_pages or {}
     for signal, path in pairs(case):
         if not path.batched:
             continue
@@ -164,12 +164,7 @@ async def test_the_newest_record_of_a_service_is_found_and_a_quiet_one_is_none(c
         service, now = fresh_route(), time.time_ns()
         older = canary_of(signal, 1, "r", now - 20 * 10**9, service=service)
         newer = canary_of(signal, 2, "r", now - 10**10, service=service)
-        select = {
-            "embedded": f"{signal}:{service}",
-            "loki": f'{{service_name="{service}"}}',
-            "prometheus": f'{{service_name="{service}"}}',
-            "jaeger": service,
-        }[case.kind]
+        select = case.selector(signal, service)
         empty = await backend.newest(select, 60.0, 5.0)
         assert (empty.complete, empty.stamp_ns) == (True, None)
         await case.write(older, newer)
@@ -182,19 +177,15 @@ async def test_the_newest_record_of_a_service_is_found_and_a_quiet_one_is_none(c
 
 
 @pytest.mark.stack
-async def test_row_04_loki_without_a_tenant_is_auth_and_a_wrong_one_looks_absent(stores, tmp_path):
-    from tests.contracts.backends.conftest import Case
-    from tests.support.parts import real_parts
-
-    async with real_parts(tmp_path) as parts:
-        case = Case("loki", parts, {"url": stores("loki")["loki"].url(), "tenant": "team-a"})
+async def test_row_04_loki_without_a_tenant_is_auth_and_a_wrong_one_looks_absent(opened):
+    async with opened("loki") as case:
         canary = canary_of(Signal.LOGS, route=fresh_route())
         await case.write(canary)
         path = case.backend().declaration.paths[0]
         await until_seen(case.backend(), path, canary)
         none = await case.backend(tenant="").read(question_of(canary), path, 5.0)
         assert (none.complete, none.reason) == (False, Reason.AUTH)
-        wrong = await case.backend(tenant="team-b").read(question_of(canary), path, 5.0)
+        wrong = await case.backend(tenant="another-team").read(question_of(canary), path, 5.0)
         assert (wrong.complete, wrong.sightings) == (True, ())
         (receipt,) = await case.write(canary, tenant="")
         assert (receipt.sent, receipt.reason) == (Sent.REJECTED, Reason.AUTH)

@@ -1,0 +1,1 @@
+"""One file a kind of backend: the servers that prove it."""
