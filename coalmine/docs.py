@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from coalmine.config.model import (
     CheckHead,
     InjectHead,
+    JoinOptions,
     KindHead,
     PageRule,
     RouteHead,
@@ -61,6 +62,7 @@ def config_md() -> str:
         parts += _section(f"`{section}:`", "A name each, with its kind's keys.", [KindHead])
         parts += _kinds(registry.seam.capitalize(), registry.entries, registry.load)
     parts += _section("Access", _ACCESS, [AccessOptions], "###")
+    parts += _section("`joins:`", "Links that people follow, judged like a check.", [JoinOptions])
     parts += _section("`sources:`", "", [SourceOptions])
     parts += _section("`pages:`", "The first entry that matches tells its receivers.", [PageRule])
     return "\n".join(parts)

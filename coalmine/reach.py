@@ -96,6 +96,7 @@ def _in_part(path: Path) -> Config:
         receivers=(),
         checks=tuple(parts.checks.values()),
         routes=tuple(parts.routes.values()),
+        joins=tuple(parts.joins.values()),
         sources=tuple(parts.sources.values()),
         pages=(),
     )

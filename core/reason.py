@@ -32,6 +32,7 @@ class Reason(StrEnum):
     LATE = "late"
     DUPLICATED = "duplicated"
     POLICY = "policy"
+    JOIN = "join"
     # Sources and money.
     QUIET = "quiet"
     NEVER_SEEN = "never_seen"
@@ -58,6 +59,7 @@ class Reason(StrEnum):
     LAUNCH = "launch"
     BROWSER_CRASH = "browser_crash"
     DRIVER = "driver"
+    CAP = "cap"
     # A run that did not start.
     OVERLAP = "overlap"
     LANE_FULL = "lane_full"

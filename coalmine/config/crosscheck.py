@@ -19,6 +19,7 @@ from core.options import duration_text
 from core.secrets import Secret
 from paging.model import Severity
 from selfcheck.backends.protocol import BACKENDS
+from selfcheck.canary.model import Signal
 from selfcheck.cost.book import BUILTIN, read_book, shipped_books
 from selfcheck.injectors.protocol import INJECTORS
 
@@ -26,6 +27,8 @@ _REFERENCES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("routes", ("read",), "backends"),
     ("routes", ("inject", "to"), "backends"),
     ("routes", ("hops",), "hops"),
+    ("joins", ("from",), "routes"),
+    ("joins", ("to",), "routes"),
     ("sources", ("backend",), "backends"),
     ("sources", ("routes",), "routes"),
     ("pages", ("to",), "receivers"),
@@ -50,6 +53,7 @@ def check_all(report: Report, raw: Raw, parts: Sections) -> None:
         if route.to is None and getattr(route.options, "url", None) == "":
             report.problem((*path, "inject"), "expected either url: or to: with a backend's name")
         _route_signals(report, path, route, parts.kinds["backends"])
+    _joins(report, parts)
     _references(report, raw)
     _pages(report, raw, parts)
     _books(report, raw)
@@ -57,7 +61,7 @@ def check_all(report: Report, raw: Raw, parts: Sections) -> None:
 
 def _names(report: Report, raw: Raw) -> None:
     written: list[tuple[tuple[int, int], str, Path]] = []
-    for section in ("checks", "routes", "sources"):
+    for section in ("checks", "routes", "joins", "sources"):
         for index, entry in enumerate(_listed(raw, section)):
             if isinstance(entry, dict) and isinstance(name := entry.get("name"), str):
                 path: Path = (section, index, "name")
@@ -164,6 +168,30 @@ def _route_signals(
         elif signal not in rule.paths:
             what = f"the backend {route.to} ({target.kind}) takes no {signal} by {route.kind}"
             report.problem((*path, "inject", "to"), what)
+
+
+def _joins(report: Report, parts: Sections) -> None:
+    """Both ends must share their beats, and their backends must be able to show the link."""
+    routes = {route.name: route for route in parts.routes.values()}
+    for index, join in parts.joins.items():
+        path: Path = ("joins", index)
+        source, target = routes.get(join.source), routes.get(join.target)
+        if source and source.signal is Signal.TRACES:
+            report.problem((*path, "from"), "a link starts at logs or metrics")
+        if target and target.signal is not Signal.TRACES:
+            report.problem((*path, "to"), "a link leads to traces")
+        if source and target and (source.group, source.every_s) != (target.group, target.every_s):
+            report.problem(
+                path, "both routes need one group: and one every:, else they share no id"
+            )
+        for key, route, ability in (
+            ("from", source, "trace_ids"),
+            ("to", target, "canaries_in"),
+        ):
+            backend = parts.kinds["backends"].get(route.read) if route else None
+            if backend and not hasattr(BACKENDS.load(backend.kind), ability):
+                told = f"the backend {backend.name} ({backend.kind}) cannot show the link"
+                report.problem((*path, key), told)
 
 
 def _pages(report: Report, raw: Raw, parts: Sections) -> None:

@@ -73,6 +73,7 @@ def _config(
         receivers=tuple(parts.kinds["receivers"].values()),
         checks=tuple(parts.checks.values()),
         routes=tuple(parts.routes.values()),
+        joins=tuple(parts.joins.values()),
         sources=tuple(parts.sources.values()),
         pages=tuple(parts.pages.values()),
     )

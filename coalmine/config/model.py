@@ -193,6 +193,17 @@ class SourceOptions(Options):
     )
 
 
+class JoinOptions(Options):
+    """One entry of `joins:` a link that people follow, from a record to its trace."""
+
+    name: Slug = Field(description="Its name everywhere.")
+    title: str = Field("", description="Free text for people.")
+    source: Slug = Field(alias="from", description="Route of logs or metrics the link starts at.")
+    target: Slug = Field(alias="to", description="Route of traces it leads to.")
+    every: Duration = Field(60.0, description="How often the link is followed.")
+    severity: Severity = Field(Severity.WARNING, description="Severity of a broken link.")
+
+
 class CheckHead(Options):
     """What every entry of `checks:` may hold beside the options of its probe."""
 
@@ -308,5 +319,5 @@ class Top(Options):
 
 
 KIND_MAPS = ("backends", "hops", "receivers")
-ENTRY_LISTS = ("checks", "routes", "sources", "pages")
+ENTRY_LISTS = ("checks", "routes", "joins", "sources", "pages")
 SECTIONS = (*KIND_MAPS, *ENTRY_LISTS, "judging")

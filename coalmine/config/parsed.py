@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from coalmine.config.model import PageRule, SourceOptions, Top
+from coalmine.config.model import JoinOptions, PageRule, SourceOptions, Top
 from core.errors import Problem
 from core.options import Options
 from paging.model import Severity
@@ -97,6 +97,7 @@ class Config:
     receivers: tuple[KindConfig, ...]
     checks: tuple[CheckConfig, ...]
     routes: tuple[RouteConfig, ...]
+    joins: tuple[JoinOptions, ...]
     sources: tuple[SourceOptions, ...]
     pages: tuple[PageRule, ...]
 

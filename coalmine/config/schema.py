@@ -13,6 +13,7 @@ from pydantic_core import core_schema
 from coalmine.config.model import (
     CheckHead,
     InjectHead,
+    JoinOptions,
     KindHead,
     PageRule,
     RouteHead,
@@ -57,6 +58,7 @@ def config_schema() -> Schema:
         properties[section] = {"type": "object", "additionalProperties": entry}
     properties["checks"] = _list_of(parts.choice(CheckHead, "probe", PROBES))
     properties["routes"] = _list_of(_route(parts))
+    properties["joins"] = _list_of(parts.of(JoinOptions))
     properties["sources"] = _list_of(parts.of(SourceOptions))
     properties["pages"] = _list_of(parts.of(PageRule))
     properties["judging"] = parts.of(JudgingRules)

@@ -11,6 +11,7 @@ from coalmine.config.located import Report, nearest, written_keys
 from coalmine.config.model import (
     CheckHead,
     InjectHead,
+    JoinOptions,
     KindHead,
     PageRule,
     RouteHead,
@@ -48,6 +49,7 @@ class Sections:
     kinds: dict[str, dict[str, KindConfig]]
     checks: dict[int, CheckConfig]
     routes: dict[int, RouteConfig]
+    joins: dict[int, JoinOptions]
     sources: dict[int, SourceOptions]
     pages: dict[int, PageRule]
 
@@ -69,6 +71,11 @@ def read_sections(report: Report, raw: Raw) -> Sections:
         for index, entry in _entries(report, raw, "routes")
         if (route := _read_route(report, ("routes", index), entry, judging))
     }
+    joins = {
+        index: join
+        for index, entry in _entries(report, raw, "joins")
+        if (join := report.validate(JoinOptions, ("joins", index), entry))
+    }
     sources = {
         index: source
         for index, entry in _entries(report, raw, "sources")
@@ -79,7 +86,7 @@ def read_sections(report: Report, raw: Raw) -> Sections:
         for index, entry in _entries(report, raw, "pages")
         if (rule := report.validate(PageRule, ("pages", index), entry))
     }
-    return Sections(judging.options, kinds, checks, routes, sources, pages)
+    return Sections(judging.options, kinds, checks, routes, joins, sources, pages)
 
 
 @dataclass(frozen=True, slots=True)

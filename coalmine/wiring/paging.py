@@ -13,6 +13,7 @@ PAGING_CHECK = "coalmine.paging"
 CONFIG_CHECK = "coalmine.config"
 ENGINE_CHECK = "coalmine.engine"
 SELF_EVERY_S = 10.0
+JOIN_DEADLINE_S = 60.0
 
 
 def source_check(name: str) -> str:
@@ -55,12 +56,19 @@ def _subjects(config: Config) -> list[Subject]:
         )
         for one in config.sources
     ]  # fmt: skip
+    joins = [
+        Subject(
+            one.name, "join", one.every, JOIN_DEADLINE_S,
+            severity={"fail": one.severity}, labels={"kind": "join"},
+        )
+        for one in config.joins
+    ]  # fmt: skip
     own = [
         Subject(name, "self", SELF_EVERY_S, SELF_EVERY_S, severity={"fail": Severity.CRITICAL},
                 labels={"kind": "self"}, k=1, n=1)
         for name in (PAGING_CHECK, CONFIG_CHECK, ENGINE_CHECK)
     ]  # fmt: skip
-    return [*checks, *map(_route_subject, config.routes), *sources, *own]
+    return [*checks, *map(_route_subject, config.routes), *joins, *sources, *own]
 
 
 def _route_subject(route: RouteConfig) -> Subject:

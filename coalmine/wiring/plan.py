@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import cast
 
+from coalmine.config.model import JoinOptions
 from coalmine.config.parsed import CheckConfig, Config, KindConfig, RouteConfig
-from coalmine.wiring.paging import source_check, source_every_s
+from coalmine.wiring.paging import JOIN_DEADLINE_S, source_check, source_every_s
 from coalmine.wiring.picture import SOURCE_DEADLINE_S
 from coalmine.wiring.pipeline import Pipeline
 from core.clock import Clock
@@ -21,7 +22,14 @@ from probes.protocol import PROBES, Probe, RunContext
 from scheduler.engine.lanes import LaneLimits
 from scheduler.engine.protocol import Check, NotStartedError, Step
 from scheduler.live import PlanItem
-from selfcheck.backends.protocol import BACKENDS, Backend, SourceReader, WriteRule
+from selfcheck.backends.protocol import (
+    BACKENDS,
+    Backend,
+    LinkReader,
+    SourceReader,
+    TraceReader,
+    WriteRule,
+)
 from selfcheck.canary.budget import ReadBackoff
 from selfcheck.canary.cycle import RouteCycle
 from selfcheck.canary.ledger import Epoch, Ledger
@@ -29,6 +37,8 @@ from selfcheck.canary.model import LedgerRow
 from selfcheck.canary.route import RouteSpec
 from selfcheck.hops.protocol import HOP_READERS, HopCounters
 from selfcheck.injectors.protocol import INJECTORS, Injector
+from selfcheck.joins.model import Beat, Join, newest_beat
+from selfcheck.joins.watch import JoinWatch
 from selfcheck.quiet.model import Source
 from selfcheck.quiet.watch import QuietWatch
 
@@ -75,6 +85,7 @@ class Plan:
     probes: Mapping[str, Probe]
     backends: Mapping[str, Backend]
     routes: Mapping[str, Route]
+    joins: Mapping[str, JoinWatch]
     watches: Mapping[str, QuietWatch]
     pipeline: Pipeline
     retiring: Mapping[str, Route] = field(default_factory=dict)
@@ -126,13 +137,15 @@ def build_plan(config: Config, generation: int, works: Works, old: Plan | None) 
         one.name: watch for one in _sources(config)
         if (watch := _watch(one, backends[one.backend], routes, works, old)) is not None
     }  # fmt: skip
+    joins = {one.name: _join(one, backends, routes, works) for one in config.joins}
     retiring = _retiring(routes, old)
     return Plan(
         config, generation,
-        checks=tuple(_checks(config, probes, routes, watches)),
+        checks=tuple(_checks(config, probes, routes, joins, watches)),
         steps=tuple(_steps({**retiring, **routes}, pipeline, config)),
         items=tuple(plan_items(config)),
-        probes=probes, backends=backends, routes=routes, watches=watches, pipeline=pipeline,
+        probes=probes, backends=backends, routes=routes, joins=joins, watches=watches,
+        pipeline=pipeline,
         retiring=retiring,
     )  # fmt: skip
 
@@ -274,10 +287,28 @@ def _watch(
     return QuietWatch(source, reader, gate, works.clock)
 
 
+def _join(
+    one: JoinOptions, backends: Mapping[str, Backend], routes: Mapping[str, Route], works: Works
+) -> JoinWatch:
+    source, target = routes[one.source], routes[one.target]
+
+    def beat() -> Beat | None:
+        return newest_beat(source.cycle.rows(), target.cycle.rows())
+
+    # What crosscheck made sure of.
+    links = cast("LinkReader", backends[source.config.read])
+    traces = cast("TraceReader", backends[target.config.read])
+    rules = source.config.judging
+    limit_s = _route_limit_s(source.config) + one.every
+    join = Join(one.name, one.source, one.target)
+    return JoinWatch(join, beat, links, traces, works.clock, rules, limit_s)
+
+
 def _checks(
     config: Config,
     probes: Mapping[str, Probe],
     routes: Mapping[str, Route],
+    joins: Mapping[str, JoinWatch],
     watches: Mapping[str, QuietWatch],
 ) -> list[Check]:
     found = [
@@ -290,6 +321,10 @@ def _checks(
         limit = rules.injection_deadline + rules.store_deadline
         found.append(Check(name, "canary", route.config.every_s, limit, "canaries",
                            _inject_run(route.cycle)))  # fmt: skip
+    found += [
+        Check(one.name, "join", one.every, JOIN_DEADLINE_S, "sources", _join_run(joins[one.name]))
+        for one in config.joins
+    ]
     for one in config.sources:
         run = _source_run(watches[one.name]) if one.name in watches else _unreadable
         found.append(Check(source_check(one.name), "source", source_every_s(one.quiet_after),
@@ -304,6 +339,13 @@ def _inject_run(cycle: RouteCycle) -> Callable[[RunContext], Awaitable[None]]:
         except StoreError as exc:
             # Not durable, so nothing was sent.
             raise NotStartedError(Reason.STORE, str(exc)) from exc
+
+    return run
+
+
+def _join_run(watch: JoinWatch) -> Callable[[RunContext], Awaitable[Result]]:
+    async def run(_: RunContext) -> Result:
+        return await watch.step()
 
     return run
 
@@ -339,12 +381,16 @@ def plan_items(config: Config) -> list[PlanItem]:
         for one in config.checks
     ]  # fmt: skip
     routes = [PlanItem(one.name, "canary", one.title, _route_limit_s(one)) for one in config.routes]
+    joins = [
+        PlanItem(one.name, "join", one.title, freshness_limit_s(one.every, JOIN_DEADLINE_S))
+        for one in config.joins
+    ]
     sources = [
         PlanItem(source_check(one.name), "source", one.title,
                  freshness_limit_s(source_every_s(one.quiet_after), SOURCE_DEADLINE_S))
         for one in config.sources
     ]  # fmt: skip
-    return [*checks, *routes, *sources]
+    return [*checks, *routes, *joins, *sources]
 
 
 def _route_limit_s(one: RouteConfig) -> float:

@@ -48,16 +48,19 @@ class Limits:
 
 
 def select(config: Config, names: Sequence[str]) -> Config:
-    """`config` with the named checks, routes and sources (none: all) and what they need.
+    """`config` with the named checks, routes, joins and sources (none: all) and what they need.
 
     Raises KeyError with the first name that is none of them; sources are named `source:NAME`.
     """
     known = {one.name for one in config.checks} | {one.name for one in config.routes}
     known |= {source_check(one.name) for one in config.sources}
+    known |= {one.name for one in config.joins}
     for name in names:
         if name not in known:
             raise KeyError(name)
     wanted = set(names) or known
+    joins = tuple(one for one in config.joins if one.name in wanted)
+    wanted |= {end for one in joins for end in (one.source, one.target)}
     routes = tuple(_by_every_path(one) for one in config.routes if one.name in wanted)
     sources = tuple(one for one in config.sources if source_check(one.name) in wanted)
     backends = {one.read for one in routes} | {one.to for one in routes}
@@ -67,6 +70,7 @@ def select(config: Config, names: Sequence[str]) -> Config:
         config,
         checks=tuple(one for one in config.checks if one.name in wanted),
         routes=routes,
+        joins=joins,
         backends=tuple(one for one in config.backends if one.name in backends),
         hops=tuple(one for one in config.hops if one.name in hops),
         sources=sources,
@@ -163,6 +167,14 @@ class _Run:
         stopping = asyncio.create_task(stop.wait())
         try:
             await self._watch({**checks, **routes}, stopping)
+            # A link can be followed once both its ends were seen.
+            joins = {
+                one.name: asyncio.create_task(self._check(one))
+                for one in plan.checks
+                if one.name in plan.joins
+            }
+            checks |= joins
+            await self._watch(joins, stopping)
             await plan.pipeline.refresh(hops)
         finally:
             await _end([*checks.values(), *routes.values(), *attending, stopping])

@@ -5,15 +5,17 @@ reading and judging.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Annotated, ClassVar, cast
 
 from pydantic import Field
 
 from core.options import Options
+from core.reason import Reason
 from selfcheck.backends.http import (
     Json,
+    ReadError,
     ReadSession,
     integer,
     items,
@@ -27,11 +29,12 @@ from selfcheck.backends.protocol import (
     AccessPath,
     Declaration,
     Dedupe,
+    Linked,
     Question,
     WriteRule,
 )
 from selfcheck.backends.sightings import Record
-from selfcheck.canary.model import Signal
+from selfcheck.canary.model import Canary, Signal
 from selfcheck.otlp import DEFAULT_PATHS
 
 _ALL = frozenset(Signal)
@@ -74,9 +77,36 @@ class EmbeddedBackend(HttpStore):
     async def records(
         self, session: ReadSession, question: Question, path: AccessPath
     ) -> Sequence[Record]:
-        """Records with the ids of `question`."""
+        """Records with the ids of `question`; samples that others stamped are known by value."""
         ask = _by_id if path.name == BY_ID.name else self._search
-        return [_record(found) for found in await ask(session, question)]
+        found = [_record(one) for one in await ask(session, question)]
+        if question.stamped:
+            return found
+        ids = {canary.value: canary.canary_id for canary in question.canaries}
+        return [
+            replace(one, canary_id=ids[one.value])
+            for one in found
+            if one.value is not None and one.value in ids
+        ]
+
+    async def trace_ids(self, canary: Canary, deadline_s: float) -> Linked:
+        """The trace id that the stored record of `canary` carries."""
+        query = {"signal": str(canary.signal), "id": canary.canary_id}
+        return await self._linked(query, "trace_id", deadline_s)
+
+    async def canaries_in(self, trace_id: str, deadline_s: float) -> Linked:
+        """Ids of the canaries whose spans are in one trace."""
+        query = {"signal": str(Signal.TRACES), "trace_id": trace_id}
+        return await self._linked(query, "id", deadline_s)
+
+    async def _linked(self, query: Mapping[str, str], key: str, deadline_s: float) -> Linked:
+        session = self.client.session(deadline_s)
+        try:
+            found = items(member(await session.get("/api/v1/records", query), "records"))
+            shown = [text(member(one, key)) for one in found]
+        except ReadError as exc:
+            return Linked(False, (), exc.reason, exc.detail)
+        return Linked(True, tuple(dict.fromkeys(filter(None, shown))), Reason.OK, "")
 
     async def newest_ns(self, session: ReadSession, selector: str, window_s: float) -> int | None:
         """Of the newest record of `selector`, written `signal:service`."""
@@ -109,6 +139,9 @@ async def _by_id(session: ReadSession, question: Question) -> Sequence[Json]:
     found: list[Json] = []
     for canary in question.canaries:
         query = {"signal": str(question.signal), "id": canary.canary_id}
+        if not question.stamped:
+            series = {"route": question.route, "instance": canary.service_instance}
+            query = {"signal": str(question.signal), **series, "value": repr(canary.value)}
         found += items(member(await session.get("/api/v1/records", query), "records"))
     return found
 

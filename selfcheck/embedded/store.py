@@ -1,12 +1,12 @@
 """The built-in store: takes OTLP, keeps records in bounded memory, answers queries.
 
-Query API (JSON): `/api/v1/records?signal=&id=`, `/api/v1/search?signal=&route=&instance=&start_ns=&
-end_ns=&limit=&after=` in order of arrival with `next` for the following page, and
-`/api/v1/newest?signal=&service=&start_ns=`.
+Query API (JSON): `/api/v1/records?signal=` with `id=` or `trace_id=`, or with `route=&instance=&
+value=`; `/api/v1/search?signal=&route=&instance=&start_ns=&end_ns=&limit=&after=` in order of
+arrival with `next` for the following page; `/api/v1/newest?signal=&service=&start_ns=`.
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -59,9 +59,11 @@ class EmbeddedStore(OtlpHop):
         signal = _signal(http)
         if (trouble := self._trouble(signal)) or signal is None:
             return trouble or _bad_signal()
-        wanted = http.query_params.getlist("id")
+        wanted = _wanted(http)
+        if wanted is None:
+            return PlainTextResponse("expected id, trace_id, or route, instance and value", 400)
         found = (r for _, r in self.store.scan(signal, self.clock.monotonic()))
-        return JSONResponse({"records": [_shown(r) for r in found if r.canary_id in wanted]})
+        return JSONResponse({"records": [_shown(r) for r in found if wanted(r)]})
 
     async def _search(self, http: Request) -> Response:
         signal = _signal(http)
@@ -102,6 +104,20 @@ class EmbeddedStore(OtlpHop):
         if signal is not None and self.faults.strikes(signal, FaultKind.READ_DOWN):
             return PlainTextResponse("the read side is down", 503)
         return None
+
+
+def _wanted(http: Request) -> Callable[[StoredRecord], bool] | None:
+    """What one query for records asks for; None when it asks for nothing that can be told."""
+    query = http.query_params
+    if "id" in query:
+        return lambda record: record.canary_id == query["id"]
+    if "trace_id" in query:
+        return lambda record: record.trace_id == query["trace_id"]
+    try:
+        series = (query["route"], query["instance"], float(query["value"]))
+    except (KeyError, ValueError):
+        return None
+    return lambda record: (record.route, record.instance, record.value) == series
 
 
 def _storage(signal: Signal) -> str:

@@ -1,0 +1,1 @@
+"""Do the links that people click lead where they say?"""
