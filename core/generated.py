@@ -15,9 +15,9 @@ class Generated:
     def write(self, folder: Path | None = None) -> list[str]:
         """Write every file to `folder` (none: its own); returns their names. Raises OSError."""
         target = folder or self.folder
-        target.mkdir(parents=True, exist_ok=True)
         built = self.build()
         for name, text in built.items():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
             (target / name).write_text(text)
         return sorted(built)
 

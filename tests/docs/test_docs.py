@@ -24,6 +24,7 @@ from coalmine.config.model import (
     SourceOptions,
     Top,
 )
+from coalmine.docs import tables
 from coalmine.exits import Exit
 from core.generated import Generated
 from core.kinds import Registry
@@ -221,7 +222,7 @@ def options_models() -> set[type[BaseModel]]:
         if model not in found:
             found.add(model)
             for info in model.model_fields.values():
-                roots += [inner for inner, _ in docs._models(info.annotation)]
+                roots += [inner for inner, _ in tables._models(info.annotation)]
     return found
 
 
@@ -242,10 +243,19 @@ def test_every_metric_and_every_fact_is_listed():
 
 
 def test_every_backend_tells_its_access_paths():
-    text = docs.backends_md()
+    pages = docs.files()
     for kind in BACKENDS.entries:
-        section = text.split(f"## {kind}\n")[1].split("\n## ")[0]
-        said = BACKENDS.load(kind).declaration
-        assert all(f"`{path.name}`" in section for path in said.paths)
-        assert said.absent in section
-        assert said.source in section
+        page, said = pages[f"backends/{kind}.md"], BACKENDS.load(kind).declaration
+        assert all(f"`{path.name}`" in page for path in said.paths)
+        assert said.absent in page
+        assert said.source in page
+        assert f"[{kind}](backends/{kind}.md)" in pages["backends.md"]
+
+
+@pytest.mark.parametrize("registry", [BACKENDS, INJECTORS], ids=lambda each: each.seam)
+def test_every_kind_is_explained_by_hand_too_and_says_what_proved_it(registry: Registry):
+    notes = {path.stem for path in (ROOT / "docs" / f"{registry.seam}s").glob("*.md")}
+    assert notes <= set(registry.entries)
+    for kind in registry.entries:
+        cls = registry.load(kind)
+        assert (cls.declaration if registry is BACKENDS else cls).proved, kind
