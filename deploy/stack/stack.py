@@ -1,4 +1,4 @@
-"""`make stack`: a real Collector, Loki, Prometheus and Jaeger, watched by `coalmine run`.
+"""`make stack`: two real Collectors, Loki, Prometheus and Jaeger, watched by `coalmine run`.
 
 Runs until Ctrl-C, or for a stated time as a healthy hour: it then ends with 0 only when nothing
 was lost, nobody was paged, every account was balanced at every look and every route is ok.
@@ -23,9 +23,9 @@ sys.path.insert(0, str(ROOT))
 from coalmine.demo.receiver import PageReceiver  # noqa: E402  the path comes first
 from core.clock import Clock, SystemClock  # noqa: E402
 from core.errors import CoalmineError  # noqa: E402
-from deploy.stack.launch import LaunchError, Stack  # noqa: E402
+from deploy.stack.launch import Instance, LaunchError, Stack, through  # noqa: E402
 from deploy.stack.servers import SkippedError, find, required  # noqa: E402
-from deploy.stack.watched import STORES, Watcher, config, write  # noqa: E402
+from deploy.stack.watched import AGENT, STORES, Watcher, config, write  # noqa: E402
 
 ALL_OK_S = 180.0
 _LOOK_S = 2.0
@@ -146,7 +146,10 @@ def watch(run_for_s: float | None, *, as_json: bool) -> int:
         folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="coalmine-stack-")))
         pager = PageReceiver(refuses=False)
         exits.callback(pager.close)
-        stack = exits.enter_context(Stack(folder, _names(), substitutions={"webhook": pager.url}))
+        agent = {AGENT: Instance("otelcol", plan=through("otelcol", hop=AGENT))}
+        stack = exits.enter_context(
+            Stack(folder, _names(), substitutions={"webhook": pager.url}, instances=agent)
+        )
         watcher = Watcher(write(config(stack, pager.url, folder), folder), clock)
         exits.callback(watcher.stop)
         watcher.start()

@@ -1,7 +1,7 @@
 """A stack under watch: the config that `coalmine run` is given for it, and what the service says.
 
-Two routes a signal, one through the Collector and one straight to the store, so that a loss at
-the Collector and a loss at the store look different.
+Routes of a signal that share their tails: through an agent and the gateway where the stack has an
+agent, through the gateway, and straight to the store, so that a loss at each looks different.
 """
 
 import base64
@@ -23,6 +23,7 @@ from deploy.stack.launch import TENANT, Stack
 # Store by signal, in the order in which people name them.
 STORES: Mapping[str, str] = {"logs": "loki", "metrics": "prometheus", "traces": "jaeger"}
 GATEWAY = "gateway"
+AGENT = "agent"
 _CALL_S = 5.0
 
 # Part of a YAML or JSON document.
@@ -35,7 +36,9 @@ def config(stack: Stack, page_url: str, folder: Path, every: str = "10s") -> Doc
     page_url: the webhook that is paged. An Alertmanager of the stack is the second receiver.
     """
     signals = [signal for signal, store in STORES.items() if store in stack]
-    collector = stack["otelcol"]
+    # In the order of the flow, by the names that the stack has for them.
+    chain = {AGENT: AGENT, GATEWAY: "otelcol"}
+    hops = {hop: stack[name] for hop, name in chain.items() if name in stack}
     second = {"kind": "alertmanager", "urls": [stack["alertmanager"].url()]} if (
         "alertmanager" in stack
     ) else None  # fmt: skip
@@ -49,9 +52,14 @@ def config(stack: Stack, page_url: str, folder: Path, every: str = "10s") -> Doc
         "data_dir": str(folder / "data"),
         "api": {"listen": f"127.0.0.1:{free_port()}", "token_file": str(folder / "token")},
         "backends": {STORES[signal]: backend(stack, STORES[signal]) for signal in signals},
-        "hops": {GATEWAY: {"kind": "otelcol", "metrics": f"{collector.url('metrics')}/metrics"}},
+        "hops": {
+            hop: {"kind": "otelcol", "metrics": f"{server.url('metrics')}/metrics"}
+            for hop, server in hops.items()
+        },
         "routes": [
-            route for signal in signals for route in _routes(signal, collector.url(), every)
+            route
+            for signal in signals
+            for route in _routes(signal, {hop: one.url() for hop, one in hops.items()}, every)
         ],
         "receivers": {"pager": pager, **({"alertmanager": second} if second else {})},
         "pages": [rule],
@@ -68,11 +76,15 @@ def backend(stack: Stack, store: str) -> Document:
     return written
 
 
-def _routes(signal: str, collector_url: str, every: str) -> Iterator[Document]:
+def _routes(signal: str, hops: Mapping[str, str], every: str) -> Iterator[Document]:
+    """One route from each of `hops` on, by name with its address, and one straight to the store."""
     common = {"signal": signal, "every": every, "read": STORES[signal]}
-    through = {"kind": "otlp_http", "url": collector_url}
+    names = list(hops)
+    for place, hop in enumerate(names):
+        prefix = "gw" if hop == GATEWAY else hop
+        inject = {"kind": "otlp_http", "url": hops[hop]}
+        yield {"name": f"{prefix}-{signal}", **common, "hops": names[place:], "inject": inject}
     straight = {"kind": "otlp_http", "to": STORES[signal]}
-    yield {"name": f"gw-{signal}", **common, "hops": [GATEWAY], "inject": through}
     yield {"name": f"direct-{signal}", **common, "inject": straight}
 
 
