@@ -75,6 +75,11 @@ def inhibited(member: Incident, leader: Incident) -> bool:
     return fact(member, "kind") == "source" and not same_hop and member.group != member.fingerprint
 
 
+def outlived(member: Incident, leader: Incident) -> bool:
+    """Whether `member` says what is left of a failure that is over: no reason to keep its page."""
+    return member.rule == RuleName.DEGRADED and leader.rule != RuleName.DEGRADED
+
+
 def routes_of(incident: Incident) -> frozenset[str]:
     """Routes whose canaries gate this source."""
     return frozenset(name.strip() for name in fact(incident, "routes").split(",") if name.strip())

@@ -5,7 +5,7 @@ change and its deliveries are committed together. One episode per open period an
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from core.clock import Instant
@@ -13,7 +13,7 @@ from core.result import RunEnvelope
 from paging import wording
 from paging.config import PagingConfig, Subject
 from paging.description import SEQ, described, fingerprint_of, opened, subject_of
-from paging.grouping import inhibited, leader_for, leads, members_of
+from paging.grouping import inhibited, leader_for, leads, members_of, outlived
 from paging.model import Incident, IncidentState, Page, PageAction
 from paging.outbox import later, new_row
 from paging.policy import rules_for, unknown_subject
@@ -306,14 +306,23 @@ class Incidents:
         for source in carried:
             if inhibited(source, incident):
                 self._release(source, now)
-        if staying:
+        if [one for one in staying if not outlived(one, incident)]:
             # Its page still carries others: it is resolved with the last of them.
             self._save(replace(incident, resolved=now, changed=now))
             return
+        self._hand_over(staying, now)
         self._close(incident, now, text)
         leader = self.open.get(incident.group)
         if leader is not None and leader.resolved is not None:
             self._recover(leader, now, "all of the group recovered")
+
+    def _hand_over(self, members: Sequence[Incident], now: Instant) -> None:
+        """What is left after a failure is told in a page of its own, which the oldest leads."""
+        for one in members:
+            self._save(replace(one, group=members[0].fingerprint, changed=now))
+        if members:
+            leader = self.open[members[0].fingerprint]
+            self._trigger(leader, now, max(RELEASE_WAIT_S, self.config.group_wait_s))
 
     def _release(self, source: Incident, now: Instant) -> None:
         """The route works again and the source is still quiet: now that is its own page."""

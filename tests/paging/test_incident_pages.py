@@ -67,6 +67,31 @@ async def test_a_later_member_updates_the_page_and_opens_none():
         assert len({page.dedup_key for page in book.taken()}) == 1
 
 
+async def test_what_is_left_after_a_failure_keeps_no_page_of_the_failure_open():
+    """Both routes lose no more but lost much: the page is resolved, one warning says the rest."""
+    book = Book()
+    async with Desk(config_of({"pager": book})) as desk:
+        for name in ("r1", "r2"):
+            desk.say(name, FAIL, hop="gateway")
+        await desk.pass_time(4)
+        desk.say("r2", Verdict.DEGRADED, hop="gateway")
+        await desk.pass_time(4)
+        desk.say("r1", Verdict.DEGRADED, hop="gateway")
+        await desk.pass_time(4)
+        assert book.actions() == ["trigger", "resolve"]
+        for _ in range(8):
+            for name in ("r1", "r2"):
+                desk.say(name, Verdict.DEGRADED, hop="gateway")
+            await desk.pass_time(10)
+        assert book.actions() == ["trigger", "resolve", "trigger"]
+        last = book.taken()[-1]
+        assert (last.incident.rule, len(last.members)) == ("degraded", 1)
+        for name in ("r1", "r2"):
+            desk.say(name, OK)
+        await desk.pass_time(200)
+        assert book.actions() == ["trigger", "resolve", "trigger", "resolve"]
+
+
 async def test_a_broken_route_carries_its_quiet_sources_and_releases_them_when_it_works_again():
     """One page while the route is broken; the source that stays quiet then has its own."""
     book = Book()
