@@ -8,13 +8,13 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from coalmine.demo.receiver import PageReceiver
 from core.clock import SystemClock
 from deploy.stack.collector import CollectorPlan
-from deploy.stack.launch import TENANT, Stack
-from deploy.stack.watched import STORES, Watcher, config, write
+from deploy.stack.launch import TENANT, Instance, Stack, through
+from deploy.stack.watched import AGENT, STORES, Watcher, config, write
 from tests.fakes.door import Door
 from tests.support.servers import stack_of
 
@@ -36,18 +36,26 @@ JUDGING = {
 }
 PATIENCE_S = 45.0
 TOKEN = "open-sesame"
+# The Collectors by their names in the stack.
+CHAIN = ("otelcol", AGENT)
 _LOOK_S = 0.3
 
 Row = Mapping[str, Any]
 
 
 class Rig:
-    """Real servers; the Collector writes through one door a store, the service through another."""
+    """Real servers; the gateway writes through one door a store, the service through another.
+
+    Before the gateway stands an agent, a Collector too.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.through = {store: Door() for store in STORES.values()}
         self.straight = {store: Door() for store in STORES.values()}
-        self.stack = stack_of(folder, "otelcol", *STORES.values(), plan=self._plan)
+        agent = {AGENT: Instance("otelcol", plan=through("otelcol", hop=AGENT))}
+        self.stack = stack_of(folder, "otelcol", *STORES.values(), plan=self._plan, instances=agent)
+        self.plans = {name: cast("CollectorPlan", self.stack[name].config) for name in CHAIN}
+        self._changed: set[str] = set()
         for store in STORES.values():
             server = self.stack[store]
             for door in (self.through[store], self.straight[store]):
@@ -84,11 +92,23 @@ class Rig:
         self.through[store].open()
         self.straight[store].open()
 
+    def change(self, collector: str, make: Callable[[CollectorPlan], CollectorPlan]) -> None:
+        """Restart one Collector with its plan changed, until `restore`."""
+        plan = self.plans[collector]
+        self.stack.reconfigure(make(plan), collector)
+        self._changed.add(collector)
+
+    def restore(self) -> None:
+        """Every Collector does what it did at first."""
+        for collector in sorted(self._changed):
+            self.stack.reconfigure(self.plans[collector], collector)
+        self._changed.clear()
+
     def mend(self) -> None:
         """Everything runs and nothing is refused."""
         for door in self.doors:
             door.mend()
-        for name in (*STORES.values(), "otelcol"):
+        for name in (*STORES.values(), "otelcol", AGENT):
             self.stack.start(name)
 
     def document(self, pager_url: str, folder: Path) -> dict[str, Any]:

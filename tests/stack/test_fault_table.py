@@ -1,7 +1,7 @@
 """What each fault must look like, one at a time, against real servers and a real service.
 
-Rule: docs/design.md, "What a fault looks like". `gw-*` pass the Collector, `direct-*` go straight
-to the store.
+Rule: docs/design.md, "What a fault looks like". `agent-*` pass an agent and the gateway, `gw-*` the
+gateway, `direct-*` go straight to the store.
 """
 
 import contextlib
@@ -11,13 +11,15 @@ import pytest
 
 from coalmine.demo.receiver import PageReceiver
 from deploy.stack.launch import TENANT
-from deploy.stack.watched import write
+from deploy.stack.watched import AGENT, write
 from tests.stack.rig import STORES, Rig, Shop, Watch, watched, with_processors, without_queue
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(240)]
 
+AGENTS = [f"agent-{signal}" for signal in STORES]
 GW = [f"gw-{signal}" for signal in STORES]
 DIRECT = [f"direct-{signal}" for signal in STORES]
+LOGS = ("agent-logs", "gw-logs", "direct-logs")
 UNSEEN = ("lost", "rejected", "altered", "unknown", "policy_drop")
 
 
@@ -34,12 +36,10 @@ def rig(tmp_path_factory) -> Iterator[Rig]:
 @pytest.fixture
 def mended(rig) -> Iterator[Rig]:
     """Servers without a fault, before and after."""
-    plan = rig.stack.plan
     rig.mend()
     yield rig
     rig.mend()
-    if rig.stack.plan is not plan:
-        rig.stack.reconfigure(plan)
+    rig.restore()
 
 
 @pytest.fixture
@@ -63,6 +63,11 @@ def service(rig, pager, folder, change=None, *, ok=True) -> Iterator[Watch]:
 
 def route_of(document, name):
     return next(route for route in document["routes"] if route["name"] == name)
+
+
+def others(signal):
+    """Every route of the other signals."""
+    return [name for name in (*AGENTS, *GW, *DIRECT) if not name.endswith(signal)]
 
 
 def never_ok(watch, name, since):
@@ -111,6 +116,14 @@ def resolves(watch, page, count=1):
     assert triggers == resolved, watch.told()
 
 
+def arrives_late(watch, name):
+    watch.until(f"{name}: what was held came late", lambda: watch.route(name)["outcomes"]["late"])
+
+
+def nothing_lost(watch, name):
+    watch.until(f"{name}: nothing is lost", lambda: not watch.route(name)["outcomes"]["lost"])
+
+
 def test_fault_001_a_stopped_store(mended, pager, tmp_path):
     """gw is blind and direct is refused; the page names the store and lists both routes."""
     with service(mended, pager, tmp_path) as watch:
@@ -119,25 +132,29 @@ def test_fault_001_a_stopped_store(mended, pager, tmp_path):
         watch.until_verdict("direct-logs", "fail", "inject")
         since = watch.now()
         watch.until_hop("direct-logs", "loki")
-        watch.until_verdict("gw-logs", "blind", "readback")
+        for name in ("gw-logs", "agent-logs"):
+            watch.until_verdict(name, "blind", "readback")
         blind = watch.now()
-        watch.until_hop("gw-logs", "loki")
+        for name in ("gw-logs", "agent-logs"):
+            watch.until_hop(name, "loki")
         watch.until_page("trigger")
         watch.until(
-            "both routes are in one incident",
+            "all routes are in one incident",
             lambda: any(
-                {row["subject"], *row["members"]} >= {"direct-logs", "gw-logs"}
+                {row["subject"], *row["members"]} >= {"direct-logs", "gw-logs", "agent-logs"}
                 for row in watch.board["incidents"]
             ),
         )
         page = one_page(watch, "loki", "direct-logs")
         never_ok(watch, "direct-logs", since)
         never_ok(watch, "gw-logs", blind)
+        never_ok(watch, "agent-logs", blind)
         nothing_more_ok(watch, "direct-logs", before[0])
         nothing_more_ok(watch, "gw-logs", before[1])
+        assert watch.route("agent-logs")["outcomes"]["lost"] == 0
         assert watch.route("gw-logs")["outcomes"]["lost"] == 0
         assert watch.route("direct-logs")["outcomes"]["lost"] == 0
-        always_ok(watch, since, "gw-metrics", "direct-metrics", "gw-traces", "direct-traces")
+        always_ok(watch, since, *others("logs"))
         mended.start_store("loki")
         resolves(watch, page)
         assert watch.route("gw-logs")["outcomes"]["lost"] == 0, watch.told()
@@ -145,72 +162,83 @@ def test_fault_001_a_stopped_store(mended, pager, tmp_path):
 
 @pytest.mark.parametrize("signal", list(STORES))
 def test_fault_002_only_the_read_side_is_down(mended, pager, tmp_path, signal):
-    """Both routes are blind, nothing is called lost, and the page is "cannot see"."""
-    store, gw, direct = STORES[signal], f"gw-{signal}", f"direct-{signal}"
+    """All its routes are blind, nothing is called lost, and the page is "cannot see"."""
+    store = STORES[signal]
+    routes = [f"{prefix}-{signal}" for prefix in ("agent", "gw", "direct")]
     with service(mended, pager, tmp_path) as watch:
         mended.straight[store].refuse_reads = 503
-        watch.until_verdict(gw, "blind", "readback")
-        watch.until_verdict(direct, "blind", "readback")
+        for name in routes:
+            watch.until_verdict(name, "blind", "readback")
         since = watch.now()
-        for name in (gw, direct):
+        for name in routes:
             assert "read side" in watch.until_hop(name, store)["finding"], watch.told()
         assert not watch.of("trigger"), watch.told()
         watch.until_page("trigger")
-        page = one_page(watch, store, gw, direct)
+        page = one_page(watch, store, *routes)
         assert page["rule"] == "blind"
         assert page["title"].startswith("watcher blind")
-        for name in (gw, direct):
+        for name in routes:
             never_ok(watch, name, since)
             assert watch.route(name)["outcomes"]["lost"] == 0, watch.told()
         mended.mend()
         resolves(watch, page)
-        one_page(watch, store, gw, direct)
-        for name in (gw, direct):
+        one_page(watch, store, *routes)
+        for name in routes:
             outcomes = watch.route(name)["outcomes"]
             assert outcomes["lost"] == outcomes["rejected"] == 0, watch.told()
 
 
 @pytest.mark.parametrize("signal", list(STORES))
 def test_fault_003_only_the_write_side_is_down(mended, pager, tmp_path, signal):
-    """gw loses at its deadline and is late once it is mended; direct is refused at once."""
-    store, gw, direct = STORES[signal], f"gw-{signal}", f"direct-{signal}"
+    """What passes Collectors is lost at its deadline, late once mended; direct is refused at once."""
+    store, direct = STORES[signal], f"direct-{signal}"
+    through = [f"agent-{signal}", f"gw-{signal}"]
     with service(mended, pager, tmp_path) as watch:
-        before = watch.route(direct), watch.route(gw)
+        before = {name: watch.route(name) for name in (direct, *through)}
         mended.straight[store].refuse_writes = mended.through[store].refuse_writes = 503
         watch.until_verdict(direct, "fail", "inject")
-        watch.until_verdict(gw, "fail", "silent_loss")
+        for name in through:
+            watch.until_verdict(name, "fail", "silent_loss")
         since = watch.now()
-        for name in (direct, gw):
+        for name in (direct, *through):
             assert "ingest" in watch.until_hop(name, store)["finding"], watch.told()
         watch.until_page("trigger")
-        page = one_page(watch, store, gw, direct)
-        for name, was in ((direct, before[0]), (gw, before[1])):
+        page = one_page(watch, store, direct, *through)
+        for name, was in before.items():
             never_ok(watch, name, since)
             nothing_more_ok(watch, name, was)
         mended.mend()
-        watch.until("what the queue held came late", lambda: watch.route(gw)["outcomes"]["late"])
+        for name in through:
+            arrives_late(watch, name)
         resolves(watch, page)
-        watch.until("nothing is lost", lambda: not watch.route(gw)["outcomes"]["lost"])
+        for name in through:
+            nothing_lost(watch, name)
 
 
-def test_fault_004_a_stopped_collector(mended, pager, tmp_path):
-    """All gw routes are refused, all direct ones are ok; one page for all signals."""
+def test_fault_004_a_stopped_gateway(mended, pager, tmp_path):
+    """gw is refused, the agent holds what it took, direct is ok; one page for all signals."""
     with service(mended, pager, tmp_path) as watch:
         since = watch.now()
-        before = {name: watch.route(name) for name in GW}
+        before = {name: watch.route(name) for name in (*AGENTS, *GW)}
         mended.stack.stop("otelcol")
         for name in GW:
             watch.until_verdict(name, "fail", "inject")
+        for name in AGENTS:
+            watch.until_verdict(name, "fail", "silent_loss")
         failed = watch.now()
         for name in GW:
             assert "refuses" in watch.until_hop(name, "gateway")["finding"], watch.told()
+        for name in AGENTS:
+            watch.until_hop(name, "gateway")
         watch.until_page("trigger")
         watch.until(
             "one incident carries all signals",
-            lambda: any({r["subject"], *r["members"]} >= set(GW) for r in watch.board["incidents"]),
+            lambda: any(
+                {r["subject"], *r["members"]} >= {*GW, *AGENTS} for r in watch.board["incidents"]
+            ),
         )
         page = one_page(watch, "gateway", *GW)
-        for name in GW:
+        for name in (*GW, *AGENTS):
             never_ok(watch, name, failed)
             nothing_more_ok(watch, name, before[name])
         always_ok(watch, since, *DIRECT)
@@ -219,7 +247,7 @@ def test_fault_004_a_stopped_collector(mended, pager, tmp_path):
         always_ok(watch, since, *DIRECT)
 
 
-def test_fault_005_a_frozen_collector(mended, pager, tmp_path):
+def test_fault_005_a_frozen_gateway(mended, pager, tmp_path):
     """Canaries are taken and never answered for: maybe sent, and a failure of the gateway."""
     with service(mended, pager, tmp_path) as watch:
         since = watch.now()
@@ -227,6 +255,8 @@ def test_fault_005_a_frozen_collector(mended, pager, tmp_path):
         try:
             for name in GW:
                 watch.until_verdict(name, "fail", "inject")
+            for name in AGENTS:
+                watch.until_verdict(name, "fail", "silent_loss")
             failed = watch.now()
             for name in GW:
                 found = watch.until_hop(name, "gateway")
@@ -235,9 +265,11 @@ def test_fault_005_a_frozen_collector(mended, pager, tmp_path):
                 assert found["outcomes"]["rejected"] == 0, watch.told()
                 # One that the Collector had already answered for may be inside it, and lost.
                 assert found["outcomes"]["lost"] <= 1, watch.told()
+            for name in AGENTS:
+                watch.until_hop(name, "gateway")
             watch.until_page("trigger")
-            page = one_page(watch, "gateway", *GW)
-            for name in GW:
+            page = one_page(watch, "gateway", *GW, *AGENTS)
+            for name in (*GW, *AGENTS):
                 never_ok(watch, name, failed)
             always_ok(watch, since, *DIRECT)
         finally:
@@ -245,77 +277,140 @@ def test_fault_005_a_frozen_collector(mended, pager, tmp_path):
         resolves(watch, page)
 
 
-def test_fault_006_a_filter_that_is_not_declared(mended, pager, tmp_path):
+def test_a_stopped_agent(mended, pager, tmp_path):
+    """Only what enters at the agent is refused, and the agent is named."""
+    with service(mended, pager, tmp_path) as watch:
+        since = watch.now()
+        mended.stack.stop(AGENT)
+        for name in AGENTS:
+            watch.until_verdict(name, "fail", "inject")
+        failed = watch.now()
+        for name in AGENTS:
+            assert "refuses" in watch.until_hop(name, AGENT)["finding"], watch.told()
+        watch.until_page("trigger")
+        page = one_page(watch, AGENT, *AGENTS)
+        for name in AGENTS:
+            never_ok(watch, name, failed)
+        always_ok(watch, since, *DIRECT, *GW)
+        mended.stack.start(AGENT)
+        resolves(watch, page)
+        always_ok(watch, since, *DIRECT, *GW)
+
+
+def test_a_frozen_agent(mended, pager, tmp_path):
+    """Taken and never answered: the agent is named, the gateway is cleared."""
+    with service(mended, pager, tmp_path) as watch:
+        since = watch.now()
+        mended.stack.freeze(AGENT)
+        try:
+            for name in AGENTS:
+                watch.until_verdict(name, "fail", "inject")
+            for name in AGENTS:
+                found = watch.until_hop(name, AGENT)
+                assert "never answers" in found["finding"], watch.told()
+            watch.until_page("trigger")
+            page = one_page(watch, AGENT, *AGENTS)
+            always_ok(watch, since, *DIRECT, *GW)
+        finally:
+            mended.stack.thaw(AGENT)
+        resolves(watch, page)
+
+
+@pytest.mark.parametrize(
+    ("collector", "hop", "dropped", "spared"),
+    [
+        ("otelcol", "gateway", ("gw-logs", "agent-logs"), ()),
+        (AGENT, AGENT, ("agent-logs",), ("gw-logs",)),
+    ],
+    ids=["gateway", "agent"],
+)
+def test_fault_006_a_filter_that_is_not_declared(
+    mended, pager, tmp_path, collector, hop, dropped, spared
+):
     """The drop is proven by the processor's own counter, named with it, and paged."""
     # The Collector's restart belongs to nobody's fault: the service is down meanwhile.
     with service(mended, pager, tmp_path):
         pass
     filters = {"filter__noise": {"error_mode": "ignore", "logs": {"log_record": ["true"]}}}
-    mended.stack.reconfigure(with_processors(mended.stack.plan, "logs", **filters))
+    mended.change(collector, lambda plan: with_processors(plan, "logs", **filters))
 
     def patient(document):
         # Nothing was verified while the service was down: blind at first, and rightly so.
         document["paging"]["blind_after"] = "60s"
 
     with service(mended, pager, tmp_path, patient, ok=False) as watch:
-        watch.until_verdict("gw-logs", "fail", "policy")
+        for name in dropped:
+            watch.until_verdict(name, "fail", "policy")
         since = watch.now()
-        row = watch.until_hop("gw-logs", "gateway")
-        assert "on purpose" in row["finding"], watch.told()
-        assert "filter/noise" in " ".join(row["evidence"]), watch.told()
-        assert "expect_drop" in row["detail"], watch.told()
+        for name in dropped:
+            row = watch.until_hop(name, hop)
+            assert "on purpose" in row["finding"], watch.told()
+            assert "filter/noise" in " ".join(row["evidence"]), watch.told()
+            assert "expect_drop" in row["detail"], watch.told()
         watch.until_page("trigger")
-        page = one_page(watch, "gateway", "gw-logs")
-        assert subjects(page) == {"gw-logs"}
-        never_ok(watch, "gw-logs", since)
-        outcomes = watch.route("gw-logs")["outcomes"]
-        assert outcomes["lost"] == 0, watch.told()
-        always_ok(watch, since, "direct-logs", "direct-metrics", "direct-traces", "gw-traces")
+        page = one_page(watch, hop, *dropped)
+        assert subjects(page) <= set(dropped)
+        for name in dropped:
+            never_ok(watch, name, since)
+            assert watch.route(name)["outcomes"]["lost"] == 0, watch.told()
+        always_ok(watch, since, "direct-logs", *spared, *others("logs"))
 
 
 def test_fault_007_a_declared_sampler_that_works(mended, pager, tmp_path):
     """Nine of ten are dropped as declared: ok, and nobody is told."""
     sampler = {"probabilistic_sampler": {"sampling_percentage": 10}}
-    mended.stack.reconfigure(with_processors(mended.stack.plan, "traces", **sampler))
+    mended.change("otelcol", lambda plan: with_processors(plan, "traces", **sampler))
+    sampled = ("gw-traces", "agent-traces")
 
     def declare(document):
-        route_of(document, "gw-traces")["expect_drop"] = {"ratio": 0.9}
+        for name in sampled:
+            route_of(document, name)["expect_drop"] = {"ratio": 0.9}
 
     with service(mended, pager, tmp_path, declare, ok=False) as watch:
         watch.until_verdict("direct-traces", "ok")
-        watch.until("one passed", lambda: watch.route("gw-traces")["outcomes"]["ok"], 90)
+        for name in sampled:
+            watch.until("one passed", lambda name=name: watch.route(name)["outcomes"]["ok"], 90)
         watch.until_all_ok()
         since = watch.now()
-        dropped = watch.route("gw-traces")["outcomes"]["policy_drop"]
-        watch.until(
-            "twenty more dropped",
-            lambda: watch.route("gw-traces")["outcomes"]["policy_drop"] >= dropped + 20,
-        )
-        always_ok(watch, since, *GW, *DIRECT)
-        outcomes = watch.route("gw-traces")["outcomes"]
-        assert sum(outcomes[name] for name in ("lost", "rejected", "unknown")) == 0, watch.told()
+        dropped = {name: watch.route(name)["outcomes"]["policy_drop"] for name in sampled}
+        for name, before in dropped.items():
+            watch.until(
+                "twenty more dropped",
+                lambda name=name, before=before: (
+                    watch.route(name)["outcomes"]["policy_drop"] >= before + 20
+                ),
+            )
+        always_ok(watch, since, *AGENTS, *GW, *DIRECT)
+        for name in sampled:
+            outcomes = watch.route(name)["outcomes"]
+            missing = sum(outcomes[one] for one in ("lost", "rejected", "unknown"))
+            assert missing == 0, watch.told()
         assert not [page for page in watch.of("trigger") if page["rule"] != "blind"]
 
 
 def test_fault_015_a_real_loss_beside_a_declared_sampler(mended, pager, tmp_path):
     """What is missing beyond the sampler's band is lost, and the gateway is named."""
     sampler = {"probabilistic_sampler": {"sampling_percentage": 80}}
-    mended.stack.reconfigure(with_processors(mended.stack.plan, "traces", **sampler))
+    mended.change("otelcol", lambda plan: with_processors(plan, "traces", **sampler))
+    sampled = ("gw-traces", "agent-traces")
 
     def declare(document):
-        route_of(document, "gw-traces")["expect_drop"] = {"ratio": 0.2}
+        for name in sampled:
+            route_of(document, name)["expect_drop"] = {"ratio": 0.2}
 
     with service(mended, pager, tmp_path, declare) as watch:
         since = watch.now()
-        before = watch.route("gw-traces")
+        before = {name: watch.route(name) for name in sampled}
         mended.through["jaeger"].swallow = True
-        watch.until_verdict("gw-traces", "fail", "silent_loss")
+        for name in sampled:
+            watch.until_verdict(name, "fail", "silent_loss")
         failed = watch.now()
         watch.until_page("trigger")
-        page = one_page(watch, "gateway", "gw-traces")
-        never_ok(watch, "gw-traces", failed)
-        nothing_more_ok(watch, "gw-traces", before)
-        always_ok(watch, since, *DIRECT, "gw-logs", "gw-metrics")
+        page = one_page(watch, "gateway", *sampled)
+        for name in sampled:
+            never_ok(watch, name, failed)
+            nothing_more_ok(watch, name, before[name])
+        always_ok(watch, since, "direct-traces", *others("traces"))
         mended.mend()
         watch.until_page("resolve")
         assert page["dedup_key"] in {one["dedup_key"] for one in watch.of("resolve")}
@@ -323,73 +418,93 @@ def test_fault_015_a_real_loss_beside_a_declared_sampler(mended, pager, tmp_path
 
 def test_fault_008_the_exporter_points_nowhere(mended, pager, tmp_path):
     """Taken with 200, held in the queue, lost at the deadline, late when it is delivered."""
+    held = ("gw-metrics", "agent-metrics")
     with service(mended, pager, tmp_path) as watch:
         since = watch.now()
-        before = watch.route("gw-metrics")
+        before = {name: watch.route(name) for name in held}
         mended.through["prometheus"].close()
-        watch.until_verdict("gw-metrics", "fail", "silent_loss")
+        for name in held:
+            watch.until_verdict(name, "fail", "silent_loss")
         failed = watch.now()
-        row = watch.until_hop("gw-metrics", "gateway")
-        assert "held" in row["finding"], watch.told()
-        assert "queue" in " ".join(row["evidence"]), watch.told()
+        for name in held:
+            row = watch.until_hop(name, "gateway")
+            assert "held" in row["finding"], watch.told()
+            assert "queue" in " ".join(row["evidence"]), watch.told()
         watch.until_page("trigger")
-        page = one_page(watch, "gateway", "gw-metrics")
+        page = one_page(watch, "gateway", *held)
         watch.until(
             "the time to loss is told",
             lambda: "time to loss" in " ".join(watch.route("gw-metrics")["evidence"]),
         )
-        never_ok(watch, "gw-metrics", failed)
-        nothing_more_ok(watch, "gw-metrics", before)
-        always_ok(watch, since, *DIRECT, "gw-logs", "gw-traces")
+        for name in held:
+            never_ok(watch, name, failed)
+            nothing_more_ok(watch, name, before[name])
+        always_ok(watch, since, "direct-metrics", *others("metrics"))
         mended.mend()
-        watch.until(
-            "what was held came late", lambda: watch.route("gw-metrics")["outcomes"]["late"]
-        )
+        for name in held:
+            arrives_late(watch, name)
         resolves(watch, page)
-        watch.until("nothing is lost", lambda: not watch.route("gw-metrics")["outcomes"]["lost"])
+        for name in held:
+            nothing_lost(watch, name)
 
 
-def test_fault_009_a_batch_before_a_dead_exporter_without_a_queue(mended, pager, tmp_path):
-    """The gateway answers 200 and drops: lost for good, and the gateway is named."""
-    plan = mended.stack.plan
-    mended.stack.reconfigure(without_queue(plan))
-    with service(mended, pager, tmp_path) as watch:
-        since = watch.now()
-        before = watch.route("gw-traces")
-        mended.through["jaeger"].close()
-        watch.until_verdict("gw-traces", "fail", "silent_loss")
+@pytest.mark.parametrize(
+    ("collector", "hop", "lost", "spared"),
+    [
+        ("otelcol", "gateway", ("gw-traces", "agent-traces"), ()),
+        (AGENT, AGENT, ("agent-traces",), ("gw-traces",)),
+    ],
+    ids=["gateway", "agent"],
+)
+def test_fault_009_a_batch_before_a_dead_exporter_without_a_queue(
+    mended, pager, tmp_path, collector, hop, lost, spared
+):
+    """The Collector answers 200 and drops: lost for good, and that Collector is named."""
+    nowhere = {"endpoint": "http://127.0.0.1:1"}
+    with service(mended, pager, tmp_path):
+        pass
+    mended.change(collector, lambda plan: without_queue(plan).with_target("traces", nowhere))
+
+    def patient(document):
+        # Nothing was verified while the service was down: blind at first, and rightly so.
+        document["paging"]["blind_after"] = "60s"
+
+    with service(mended, pager, tmp_path, patient, ok=False) as watch:
+        for name in lost:
+            watch.until_verdict(name, "fail", "silent_loss")
         failed = watch.now()
-        watch.until_hop("gw-traces", "gateway")
+        for name in lost:
+            watch.until_hop(name, hop)
         watch.until_page("trigger")
-        page = one_page(watch, "gateway", "gw-traces")
-        never_ok(watch, "gw-traces", failed)
-        nothing_more_ok(watch, "gw-traces", before)
-        always_ok(watch, since, *DIRECT, "gw-logs", "gw-metrics")
-        mended.mend()
-        watch.until_verdict("gw-traces", "degraded", "silent_loss")
+        one_page(watch, hop, *lost)
+        for name in lost:
+            never_ok(watch, name, failed)
+            assert watch.route(name)["outcomes"]["lost"] > 0
+        always_ok(watch, failed, "direct-traces", *spared, *others("traces"))
+        page = watch.of("trigger")[0]
+        mended.restore()
         watch.until_page("resolve")
         assert page["dedup_key"] in {one["dedup_key"] for one in watch.of("resolve")}
-        assert watch.route("gw-traces")["outcomes"]["lost"] > 0
 
 
 def test_fault_010_a_wrong_token_on_read(mended, pager, tmp_path):
-    """blind(auth) on both routes, and the page names the access to the store."""
+    """blind(auth) on every route, and the page names the access to the store."""
     with service(mended, pager, tmp_path) as watch:
         mended.straight["loki"].token = "another"
-        for name in ("gw-logs", "direct-logs"):
+        for name in LOGS:
             watch.until_verdict(name, "blind", "auth")
         since = watch.now()
-        for name in ("gw-logs", "direct-logs"):
+        for name in LOGS:
             assert "access" in watch.until_hop(name, "loki")["finding"], watch.told()
         watch.until_page("trigger")
-        page = one_page(watch, "loki", "gw-logs", "direct-logs")
+        page = one_page(watch, "loki", *LOGS)
         assert page["rule"] == "blind"
-        for name in ("gw-logs", "direct-logs"):
+        for name in LOGS:
             never_ok(watch, name, since)
             assert watch.route(name)["outcomes"]["lost"] == 0, watch.told()
         mended.mend()
         resolves(watch, page)
-        one_page(watch, "loki", "gw-logs", "direct-logs")
+        one_page(watch, "loki", *LOGS)
 
 
 def test_fault_011_a_wrong_tenant_on_read(mended, pager, tmp_path):
@@ -402,7 +517,7 @@ def test_fault_011_a_wrong_tenant_on_read(mended, pager, tmp_path):
         route_of(document, "direct-logs")["inject"]["tenant"] = TENANT
 
     with service(mended, pager, tmp_path, elsewhere, ok=False) as watch:
-        for name in ("gw-logs", "direct-logs"):
+        for name in LOGS:
             watch.until(
                 f"{name} has judged",
                 lambda name=name: sum(watch.route(name)["outcomes"][one] for one in UNSEEN) > 3,
@@ -411,9 +526,9 @@ def test_fault_011_a_wrong_tenant_on_read(mended, pager, tmp_path):
             assert "tenant" in row["detail"], watch.told()
             assert "access" in watch.until_hop(name, "loki")["finding"], watch.told()
         watch.until_page("trigger")
-        page = one_page(watch, "loki", "gw-logs", "direct-logs")
+        page = one_page(watch, "loki", *LOGS)
         assert page["rule"] == "blind"
-        for name in ("gw-logs", "direct-logs"):
+        for name in LOGS:
             assert set(watch.verdicts(name, 0.0)) == {"blind"}, watch.told()
             assert watch.route(name)["outcomes"]["lost"] == 0, watch.told()
         written[0]["backends"]["loki"]["tenant"] = TENANT
@@ -432,7 +547,7 @@ def test_fault_012_a_service_whose_telemetry_stops(mended, pager, tmp_path):
                 "backend": "loki",
                 "select": '{service_name="shop"}',
                 "quiet_after": "5s",
-                "routes": ["gw-logs", "direct-logs"],
+                "routes": list(LOGS),
             }
         ]
 
@@ -450,7 +565,7 @@ def test_fault_012_a_service_whose_telemetry_stops(mended, pager, tmp_path):
         watch.until_page("trigger")
         page = one_page(watch, "source:shop", "source:shop")
         assert page["title"] == "source shop quiet"
-        always_ok(watch, since, *GW, *DIRECT)
+        always_ok(watch, since, *AGENTS, *GW, *DIRECT)
         shop.speak()
         watch.until("the shop is heard again", lambda: source(watch) == "ok")
         resolves(watch, page)
@@ -459,22 +574,24 @@ def test_fault_012_a_service_whose_telemetry_stops(mended, pager, tmp_path):
 def test_fault_013_everything_is_restarted(mended, pager, tmp_path):
     """Pages are grouped by hop and resolve by themselves."""
     with service(mended, pager, tmp_path) as watch:
+        mended.stack.stop(AGENT)
         mended.stack.stop("otelcol")
         for store in STORES.values():
             mended.stop_store(store)
-        for name in (*GW, *DIRECT):
+        for name in (*AGENTS, *GW, *DIRECT):
             watch.until_verdict(name, "fail", "inject")
         failed = watch.now()
-        watch.until_page("trigger", 4)
-        for name in (*GW, *DIRECT):
+        watch.until_page("trigger", 5)
+        for name in (*AGENTS, *GW, *DIRECT):
             never_ok(watch, name, failed)
         told = watch.of("trigger")
-        assert {page["hop"] for page in told} == {"gateway", *STORES.values()}
-        assert len(told) == 4, watch.told()
+        assert {page["hop"] for page in told} == {AGENT, "gateway", *STORES.values()}
+        assert len(told) == 5, watch.told()
         for store in STORES.values():
             mended.start_store(store)
         mended.stack.start("otelcol")
-        watch.until_page("resolve", 4)
+        mended.stack.start(AGENT)
+        watch.until_page("resolve", 5)
         watch.until("no incident is open", lambda: not watch.board["incidents"])
         watch.until(
             "nothing fails any more",
@@ -490,19 +607,21 @@ def test_fault_016_a_frozen_store(mended, pager, tmp_path):
         try:
             watch.until_verdict("direct-logs", "fail", "inject")
             since = watch.now()
-            watch.until_verdict("gw-logs", "blind", "readback")
+            for name in ("gw-logs", "agent-logs"):
+                watch.until_verdict(name, "blind", "readback")
             blind = watch.now()
-            for name in ("direct-logs", "gw-logs"):
+            for name in LOGS:
                 watch.until_hop(name, "loki")
             watch.until_page("trigger")
-            page = one_page(watch, "loki", "direct-logs", "gw-logs")
+            page = one_page(watch, "loki", *LOGS)
             never_ok(watch, "direct-logs", since)
             never_ok(watch, "gw-logs", blind)
+            never_ok(watch, "agent-logs", blind)
             nothing_more_ok(watch, "direct-logs", before[0])
             nothing_more_ok(watch, "gw-logs", before[1])
-            for name in ("direct-logs", "gw-logs"):
+            for name in LOGS:
                 assert watch.route(name)["outcomes"]["lost"] == 0, watch.told()
-            always_ok(watch, since, "gw-metrics", "direct-metrics", "gw-traces", "direct-traces")
+            always_ok(watch, since, *others("logs"))
         finally:
             mended.stack.thaw("loki")
         watch.until_page("resolve")
