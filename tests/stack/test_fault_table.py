@@ -6,6 +6,7 @@ gateway, `direct-*` go straight to the store.
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -63,6 +64,11 @@ def service(rig, pager, folder, change=None, *, ok=True) -> Iterator[Watch]:
 
 def route_of(document, name):
     return next(route for route in document["routes"] if route["name"] == name)
+
+
+def patient(document):
+    """After a pause nothing was verified for a while: blind at first, and rightly so."""
+    document["paging"]["blind_after"] = "60s"
 
 
 def others(signal):
@@ -334,10 +340,6 @@ def test_fault_006_a_filter_that_is_not_declared(
     filters = {"filter__noise": {"error_mode": "ignore", "logs": {"log_record": ["true"]}}}
     mended.change(collector, lambda plan: with_processors(plan, "logs", **filters))
 
-    def patient(document):
-        # Nothing was verified while the service was down: blind at first, and rightly so.
-        document["paging"]["blind_after"] = "60s"
-
     with service(mended, pager, tmp_path, patient, ok=False) as watch:
         for name in dropped:
             watch.until_verdict(name, "fail", "policy")
@@ -465,10 +467,6 @@ def test_fault_009_a_batch_before_a_dead_exporter_without_a_queue(
         pass
     mended.change(collector, lambda plan: without_queue(plan).with_target("traces", nowhere))
 
-    def patient(document):
-        # Nothing was verified while the service was down: blind at first, and rightly so.
-        document["paging"]["blind_after"] = "60s"
-
     with service(mended, pager, tmp_path, patient, ok=False) as watch:
         for name in lost:
             watch.until_verdict(name, "fail", "silent_loss")
@@ -485,6 +483,35 @@ def test_fault_009_a_batch_before_a_dead_exporter_without_a_queue(
         mended.restore()
         watch.until_page("resolve")
         assert page["dedup_key"] in {one["dedup_key"] for one in watch.of("resolve")}
+
+
+def test_a_full_queue(mended, pager, tmp_path):
+    """Two batches are held, the rest is dropped: lost, and the gateway's queue is named."""
+    lost = ("gw-traces", "agent-traces")
+    small = {"enabled": True, "queue_size": 2, "num_consumers": 1}
+    with service(mended, pager, tmp_path):
+        pass
+    mended.change("otelcol", lambda plan: replace(plan, queue=small))
+    with service(mended, pager, tmp_path, patient, ok=False) as watch:
+        for name in (*lost, "direct-traces"):
+            watch.until_verdict(name, "ok")
+        since = watch.now()
+        mended.through["jaeger"].close()
+        for name in lost:
+            watch.until_verdict(name, "fail", "silent_loss")
+        failed = watch.now()
+        for name in lost:
+            row = watch.until_hop(name, "gateway")
+            assert "queue" in " ".join(row["evidence"]), watch.told()
+        watch.until_page("trigger")
+        page = one_page(watch, "gateway", *lost)
+        for name in lost:
+            never_ok(watch, name, failed)
+        always_ok(watch, since, "direct-traces")
+        mended.mend()
+        watch.until_page("resolve")
+        assert page["dedup_key"] in {one["dedup_key"] for one in watch.of("resolve")}
+        assert watch.route("gw-traces")["outcomes"]["lost"] > 0, watch.told()
 
 
 def test_fault_010_a_wrong_token_on_read(mended, pager, tmp_path):
