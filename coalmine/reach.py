@@ -16,7 +16,13 @@ _WHERE = ("coalmine", "namespace", "data_dir", "database", "api")
 
 
 class Reached(ReadModel, Protocol):
-    """A ReadModel that holds a connection or open files."""
+    """A ReadModel that holds a connection or open files; `source` says which: live or files."""
+
+    source: str
+
+    def canary(self, canary_id: str) -> dict[str, Any] | None:
+        """The life of one canary as plain data, None when nothing is kept of it."""
+        ...
 
     def close(self) -> None:
         """Give them back."""

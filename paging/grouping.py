@@ -60,8 +60,10 @@ def _may_lead(leader: Incident, incident: Incident) -> bool:
 
 
 def _inhibits(leader: Incident, incident: Incident) -> bool:
+    kind = fact(incident, "kind")
+    gated = kind == "source" or (kind == "recheck" and incident.rule == RuleName.BLIND)
     return (
-        fact(incident, "kind") == "source"
+        gated
         and fact(leader, "kind") == "canary"
         and leader.rule in {RuleName.FAIL, RuleName.BLIND}
         and leader.resolved is None

@@ -6,7 +6,7 @@ from paging.model import Severity
 from paging.rules import Rule, RuleName
 
 # The window of a route or source is already in its verdict; our own checks are exact.
-_ONE_OF_ONE = frozenset({"canary", "source", "self"})
+_ONE_OF_ONE = frozenset({"canary", "source", "recheck", "self"})
 _DEFAULT_SEVERITY = {
     RuleName.FAIL: Severity.CRITICAL,
     RuleName.DEGRADED: Severity.WARNING,

@@ -15,6 +15,7 @@ from core.result import Fact, RunEnvelope
 from core.verdict import Verdict, fresh, rank
 from paging.model import IncidentState
 from scheduler.latest import STRIP_CELL_S, STRIP_CELLS, Latest
+from scheduler.life import Life, life_of
 from scheduler.live import PlanItem, check_row, troubles
 from scheduler.readmodel import (
     ActionRequest,
@@ -82,6 +83,8 @@ class _Sent:
 class OfflineReadModel(ReadModel):
     """Answers from the stores' files. To be asked from a thread that runs no event loop."""
 
+    source = "files"
+
     def __init__(self, parts: OfflineParts) -> None:
         """`parts` are read anew at every question."""
         self._parts = parts
@@ -131,6 +134,10 @@ class OfflineReadModel(ReadModel):
     def done(self, action_ids: Sequence[str]) -> frozenset[str]:
         """Which of these actions a service has folded in."""
         return self._parts.stores.state.folded(action_ids)
+
+    def canary(self, canary_id: str) -> Life | None:
+        """All that the ledger's file holds of one canary. Raises StoreError."""
+        return asyncio.run(life_of(self._parts.stores.ledger, canary_id))
 
     def close(self) -> None:
         """Close the stores."""

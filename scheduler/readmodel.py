@@ -88,8 +88,36 @@ class HopCell:
 
 
 @dataclass(frozen=True, slots=True)
+class PathRow:
+    """One access path of a route's backend, judged on its own. None = nothing shown yet."""
+
+    name: str
+    verdict: Verdict
+    reason: str
+    ok: int
+    lost: int
+    blind: int
+    delay_p50_s: float | None
+    delay_p99_s: float | None
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecheckRow:
+    """What became of a route's rechecks at one age; `due` is the sum of `states`."""
+
+    age: str
+    due: int
+    states: Mapping[str, int]
+    balanced: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RouteRow:
-    """A route: verdict, hops in the order of the flow, outcomes, delays, the finding if any."""
+    """A route: verdict, hops in the order of the flow, outcomes, delays, the finding if any.
+
+    paths and rechecks are known to a running instance only.
+    """
 
     name: str
     signal: str
@@ -109,6 +137,8 @@ class RouteRow:
     evidence: tuple[str, ...]
     age_s: float | None
     strip: tuple[Verdict | None, ...]
+    paths: tuple[PathRow, ...] = ()
+    rechecks: tuple[RecheckRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

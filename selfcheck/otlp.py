@@ -1,13 +1,19 @@
-"""OTLP protobuf: a canary as an export request, and the answer to one.
+"""OTLP: a canary as an export request, and the answer to one, as protobuf or as JSON.
 
 The only importer of opentelemetry-proto for writing; field meanings follow the OTLP specification
 (open-telemetry/opentelemetry-proto, docs/specification.md and the .proto files).
 """
 
-from collections.abc import Iterable, Mapping
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
+from google.protobuf import json_format  # type: ignore[import-untyped]  # ships no types
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # ships no types
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs_service
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics_service
@@ -21,6 +27,7 @@ from opentelemetry.proto.trace.v1 import trace_pb2 as trace
 from selfcheck.canary.model import Canary, Signal
 
 CONTENT_TYPE = "application/x-protobuf"
+JSON_TYPE = "application/json"
 METRIC_NAME = "coalmine_canary"
 SPAN_NAME = "coalmine.canary"
 HOP_PREFIX = "coalmine.hop."
@@ -39,6 +46,7 @@ _REQUESTS: Mapping[Signal, type[ExportRequest]] = {
     Signal.METRICS: metrics_service.ExportMetricsServiceRequest,
     Signal.TRACES: trace_service.ExportTraceServiceRequest,
 }
+_IDS = frozenset({"traceId", "spanId", "parentSpanId"})
 _SCOPE = InstrumentationScope(name="coalmine.canary")
 
 
@@ -54,18 +62,48 @@ class ExportReply:
     message: str
 
 
-def build_request(canary: Canary) -> ExportRequest:
+class MetricAs(StrEnum):
+    """What a metrics canary is written as. Receivers treat them apart (exemplars, conversions)."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+
+
+def build_request(canary: Canary, metric: MetricAs = MetricAs.GAUGE) -> ExportRequest:
     """The export request that carries `canary` alone."""
     if canary.signal is Signal.LOGS:
         return _logs_request(canary)
     if canary.signal is Signal.METRICS:
-        return _metrics_request(canary)
+        return _metrics_request(canary, metric)
     return _trace_request(canary)
 
 
-def encode(canary: Canary) -> bytes:
+def encode(canary: Canary, metric: MetricAs = MetricAs.GAUGE) -> bytes:
     """The request of `canary` as protobuf bytes."""
-    return bytes(build_request(canary).SerializeToString())
+    return bytes(build_request(canary, metric).SerializeToString())
+
+
+def encode_json(canary: Canary, metric: MetricAs = MetricAs.GAUGE) -> bytes:
+    """The request of `canary` as OTLP's JSON: hex ids, enums as integers, lowerCamelCase names.
+
+    Integers of 64 bits are decimal strings, as in every JSON form of protobuf.
+    Rule: docs/specification.md, "JSON Protobuf Encoding".
+    """
+    written = json_format.MessageToDict(build_request(canary, metric), use_integers_for_enums=True)
+    return json.dumps(_with_ids(written, _hex_of_base64), separators=(",", ":")).encode()
+
+
+def parse_json_request(signal: Signal, body: bytes) -> ExportRequest:
+    """An export request from OTLP's JSON. Raises NotOtlpError."""
+    request = _REQUESTS[signal]()
+    try:
+        plain = _with_ids(json.loads(body), _base64_of_hex)
+        if not isinstance(plain, dict):
+            raise ValueError("no object")  # noqa: TRY004  told as every other mistake here
+        json_format.ParseDict(plain, request, ignore_unknown_fields=True)
+    except _NOT_JSON as exc:
+        raise NotOtlpError(f"not an OTLP {signal} request in JSON: {exc}") from exc
+    return request
 
 
 def parse_request(signal: Signal, body: bytes) -> ExportRequest:
@@ -84,6 +122,21 @@ def parse_reply(signal: Signal, body: bytes) -> ExportReply:
         return _REPLIES[signal](body)
     except DecodeError as exc:
         raise NotOtlpError(f"not an OTLP {signal} answer: {exc}") from exc
+
+
+def parse_json_reply(signal: Signal, body: bytes) -> ExportReply:
+    """The answer to an export request in JSON, an object at least. Raises NotOtlpError.
+
+    Fields that are not known are passed over: the specification tells receivers to expect them.
+    """
+    answer = _ANSWERS[signal]()
+    if not body.lstrip().startswith(b"{"):
+        raise NotOtlpError(f"not an OTLP {signal} answer in JSON: no object")
+    try:
+        json_format.Parse(body, answer, ignore_unknown_fields=True)
+    except _NOT_JSON as exc:
+        raise NotOtlpError(f"not an OTLP {signal} answer in JSON: {exc}") from exc
+    return parse_reply(signal, answer.SerializeToString())
 
 
 def build_reply(signal: Signal, rejected: int = 0, message: str = "") -> bytes:
@@ -148,7 +201,7 @@ def _logs_request(canary: Canary) -> ExportRequest:
     return logs_service.ExportLogsServiceRequest(resource_logs=[resource])
 
 
-def _metrics_request(canary: Canary) -> ExportRequest:
+def _metrics_request(canary: Canary, written_as: MetricAs) -> ExportRequest:
     exemplar = metrics.Exemplar(
         time_unix_nano=canary.stamp_ns,
         as_double=canary.value,
@@ -163,10 +216,14 @@ def _metrics_request(canary: Canary) -> ExportRequest:
         exemplars=[exemplar],
     )
     metric = metrics.Metric(
-        name=METRIC_NAME,
-        description="Sequence number of the newest canary of a route.",
-        gauge=metrics.Gauge(data_points=[point]),
+        name=METRIC_NAME, description="Sequence number of the newest canary of a route."
     )
+    if written_as is MetricAs.COUNTER:
+        metric.sum.is_monotonic = True
+        metric.sum.aggregation_temporality = metrics.AGGREGATION_TEMPORALITY_CUMULATIVE
+        metric.sum.data_points.append(point)
+    else:
+        metric.gauge.data_points.append(point)
     scope = metrics.ScopeMetrics(scope=_SCOPE, metrics=[metric])
     resource = metrics.ResourceMetrics(resource=_resource(canary), scope_metrics=[scope])
     return metrics_service.ExportMetricsServiceRequest(resource_metrics=[resource])
@@ -202,6 +259,33 @@ def _trace_reply(body: bytes) -> ExportReply:
     return ExportReply(part.rejected_spans, part.error_message)
 
 
+def _with_ids(value: object, change: Callable[[str], str]) -> object:
+    """The same document with every id in its other form. Raises ValueError for one that is none."""
+    if isinstance(value, list):
+        return [_with_ids(one, change) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: change(str(one)) if key in _IDS else _with_ids(one, change)
+        for key, one in value.items()
+    }
+
+
+def _hex_of_base64(text: str) -> str:
+    return base64.b64decode(text).hex()
+
+
+def _base64_of_hex(text: str) -> str:
+    return base64.b64encode(binascii.unhexlify(text)).decode()
+
+
+# What reading hostile JSON raises: not the message; not JSON or not text; nested without end.
+_NOT_JSON = (json_format.ParseError, ValueError, RecursionError)
+_ANSWERS: Mapping[Signal, Callable[[], Any]] = {  # protobuf's classes have no common type
+    Signal.LOGS: logs_service.ExportLogsServiceResponse,
+    Signal.METRICS: metrics_service.ExportMetricsServiceResponse,
+    Signal.TRACES: trace_service.ExportTraceServiceResponse,
+}
 _REPLIES = {
     Signal.LOGS: _logs_reply,
     Signal.METRICS: _metrics_reply,

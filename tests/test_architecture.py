@@ -38,16 +38,18 @@ DOOR_LIBRARIES = (
     "textual", "playwright", "pycurl", "apscheduler", "sqlmodel", "sqlalchemy", "alembic",
     "grafana_foundation_sdk", "prometheus_client", "httpx", "opentelemetry.sdk",
     "opentelemetry.exporter", "opentelemetry.proto", "google.protobuf", "starlette", "uvicorn",
-    "psycopg",
+    "psycopg", "grpc", "requests", "cramjam", "botocore",
 )  # fmt: skip
+SDK_HOMES = ("scheduler/export/", "coalmine/demo/", "selfcheck/injectors/sdk/")
 DOORS = {
-    "opentelemetry.sdk": ("scheduler/export/", "coalmine/demo/"),
-    "opentelemetry.exporter": ("scheduler/export/", "coalmine/demo/"),
-    "opentelemetry.metrics": ("scheduler/export/", "coalmine/demo/"),
-    "opentelemetry.trace": ("scheduler/export/", "coalmine/demo/"),
-    "opentelemetry._logs": ("scheduler/export/", "coalmine/demo/"),
+    "opentelemetry.sdk": SDK_HOMES,
+    "opentelemetry.exporter": SDK_HOMES,
+    "opentelemetry.metrics": SDK_HOMES,
+    "opentelemetry.trace": SDK_HOMES,
+    "opentelemetry._logs": SDK_HOMES,
     "opentelemetry.proto": ("selfcheck/",),
     "google.protobuf": ("selfcheck/",),
+    "google.rpc": ("selfcheck/injectors/otlp_grpc/",),
 }
 """Parts of one distribution that import-linter sees as one: where each may be imported."""
 CLOCKS = {

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "routes": ("coalmine.cli.lists", "every route: outcomes, delays, where a loss lies"),
     "incidents": ("coalmine.cli.lists", "what is open, since when, who has it"),
     "cost": ("coalmine.cli.lists", "what the telemetry costs: now, to date, next month"),
+    "canary": ("coalmine.cli.canary", "the life of one canary: every read and its answer"),
     "ack": ("coalmine.cli.actions", "a human is on it"),
     "mute": ("coalmine.cli.actions", "do not tell, until a stated end"),
     "tui": ("coalmine.cli.tui", "the on-call terminal"),
@@ -57,6 +58,7 @@ EXITS: dict[str, str] = {
     "routes": _SHOWN,
     "incidents": _SHOWN,
     "cost": _SHOWN,
+    "canary": "0 shown; 2 no such canary, or it could not be told; 3 no id, config or usage",
     "ack": "0 kept; 2 no open incident, or not kept; 3 unknown name, config or usage",
     "mute": "0 kept; 2 no open incident, or not kept; 3 unknown name, config or usage",
     "tui": "0 left by its user; 2 cannot be shown; 3 config or usage; without a terminal those"

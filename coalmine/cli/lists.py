@@ -11,7 +11,15 @@ from coalmine.cli.status import detail_of, told_until, trouble_lines
 from coalmine.exits import Exit
 from coalmine.output import print_json, print_note, print_result
 from core.text import safe_text
-from scheduler.readmodel import Board, CheckRow, CostRow, IncidentRow, RouteRow
+from scheduler.readmodel import (
+    Board,
+    CheckRow,
+    CostRow,
+    IncidentRow,
+    PathRow,
+    RecheckRow,
+    RouteRow,
+)
 from selfcheck.canary.model import Outcome
 
 if TYPE_CHECKING:
@@ -73,7 +81,7 @@ def _checks(board: Board) -> Table:
 
 def _routes(board: Board) -> Table:
     head = ("VERDICT", "ROUTE", "SIGNAL", "SENT", "OK", "LATE", "LOST", "REJECTED", "PENDING",
-            "OTHER", "P50", "P99", "DEADLINE", "DETAIL")  # fmt: skip
+            "OTHER", "P50", "P99", "DEADLINE", "SINCE", "DETAIL")  # fmt: skip
 
     def row(one: RouteRow) -> tuple[str, ...]:
         columns = (Outcome.OK, Outcome.LATE, Outcome.LOST, Outcome.REJECTED, Outcome.PENDING)
@@ -81,10 +89,29 @@ def _routes(board: Board) -> Table:
         other = one.sent - sum(counted.values())
         return (one.verdict.value, one.name, one.signal, str(one.sent),
                 *(str(n) for n in counted.values()), str(other), _seconds(one.delay_p50_s),
-                _seconds(one.delay_p99_s), _seconds(one.deadline_s), one.finding or one.detail
-                )  # fmt: skip
+                _seconds(one.delay_p99_s), _seconds(one.deadline_s), "",
+                one.finding or one.detail)  # fmt: skip
 
-    return head, [row(one) for one in board.routes]
+    def path(one: PathRow) -> tuple[str, ...]:
+        """What one access path shows of it: its own verdict, delays, and since when."""
+        empty = ("",) * 2
+        return (one.verdict.value, f"  by {one.name}", *empty, str(one.ok), "", str(one.lost),
+                "", "", str(one.blind), _seconds(one.delay_p50_s), _seconds(one.delay_p99_s), "",
+                f"{one.since:%Y-%m-%dT%H:%M:%SZ}" if one.since else "-",
+                f"of its newest answers, {one.reason}")  # fmt: skip
+
+    def again(one: RecheckRow) -> tuple[str, ...]:
+        """What later looks at the store found."""
+        known = {name: one.states.get(name, 0) for name in ("ok", "late", "lost", "pending")}
+        other = one.due - sum(known.values())
+        return ("", f"  after {one.age}", "", str(one.due), str(known["ok"]), str(known["late"]),
+                str(known["lost"]), "", str(known["pending"]), str(other), "", "", "", "-",
+                "looked for again")  # fmt: skip
+
+    rows: list[tuple[str, ...]] = []
+    for one in board.routes:
+        rows += [row(one), *map(path, one.paths), *(again(r) for r in one.rechecks if r.due)]
+    return head, rows
 
 
 def _incidents(board: Board) -> Table:

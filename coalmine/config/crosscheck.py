@@ -150,6 +150,10 @@ def _route_signals(
     signal = route.signal
     if signal not in INJECTORS.load(route.kind).signals:
         report.problem((*path, "signal"), f"the injector {route.kind} does not send {signal}")
+    least_s = INJECTORS.load(route.kind).least_deadline_s(route.options)
+    if route.judging.injection_deadline < least_s:
+        told = f"sending takes up to {duration_text(least_s)}: judging: injection_deadline is less"
+        report.problem((*path, "inject"), told)
     if backend := backends.get(route.read):
         declared = BACKENDS.load(backend.kind).declaration.signals
         if signal not in declared:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from core.options import Duration, Options, SecretField
+from core.options import Duration, Options, SecretField, Size
 from paging.model import Severity
 from selfcheck.canary.model import Signal
 from selfcheck.canary.policy import ExpectDrop
@@ -193,6 +193,13 @@ class SourceOptions(Options):
     )
 
 
+class LedgerOptions(Options):
+    """`ledger:` how much of the canaries is kept; what is older is folded into daily totals."""
+
+    keep: Duration = Field(14 * 86400.0, description="Age at which judged canaries are folded.")
+    max_size: Size = Field(200_000_000, description="Bound of the ledger's file.")
+
+
 class JoinOptions(Options):
     """One entry of `joins:` a link that people follow, from a record to its trace."""
 
@@ -278,6 +285,14 @@ class KindHead(Options):
     kind: str = Field(description="Kind of the entry.")
 
 
+class BackendHead(KindHead):
+    """The keys of a backend that are not its kind's."""
+
+    retention: Duration | None = Field(
+        None, description="How long it keeps records; rechecks end a day before."
+    )
+
+
 class InjectHead(Options):
     """The keys of `inject:` that are not the injector's: `to` names a backend to write to."""
 
@@ -305,6 +320,7 @@ class Top(Options):
     database: DatabaseOptions | None = Field(
         None, description="PostgreSQL in place of SQLite files."
     )
+    ledger: LedgerOptions = Field(LedgerOptions(), description="How much of canaries is kept.")
     api: ApiOptions = Field(ApiOptions(), description="The HTTP API.")
     export: ExportOptions = Field(ExportOptions(), description="How our own figures leave.")
     egress: EgressOptions = Field(

@@ -69,12 +69,16 @@ class RouteConfig:
 
 @dataclass(frozen=True, slots=True)
 class KindConfig:
-    """A backend, hop or receiver: its kind and the kind's validated options."""
+    """A backend, hop or receiver: its kind and the kind's validated options.
+
+    retention_s: how long a backend keeps records, None = not stated.
+    """
 
     name: str
     kind: str
     options: Options
     at: Position
+    retention_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from coalmine.config.model import (
     SourceOptions,
     Top,
 )
-from coalmine.config.sections import KIND_REGISTRIES
+from coalmine.config.sections import KIND_HEADS, KIND_REGISTRIES
 from core.kinds import Registry
 from core.options import Options, secret_fields
 from probes.protocol import PROBES
@@ -54,7 +54,7 @@ def config_schema() -> Schema:
     top = parts.of(Top)
     properties = top["properties"]
     for section, registry in KIND_REGISTRIES.items():
-        entry = parts.choice(KindHead, "kind", registry)
+        entry = parts.choice(KIND_HEADS.get(section, KindHead), "kind", registry)
         properties[section] = {"type": "object", "additionalProperties": entry}
     properties["checks"] = _list_of(parts.choice(CheckHead, "probe", PROBES))
     properties["routes"] = _list_of(_route(parts))

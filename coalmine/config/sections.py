@@ -9,6 +9,7 @@ from typing import Any
 
 from coalmine.config.located import Report, nearest, written_keys
 from coalmine.config.model import (
+    BackendHead,
     CheckHead,
     InjectHead,
     JoinOptions,
@@ -30,6 +31,7 @@ from selfcheck.canary.judging import JudgingRules
 from selfcheck.hops.protocol import HOP_READERS
 from selfcheck.injectors.protocol import INJECTORS
 
+KIND_HEADS: dict[str, type[KindHead]] = {"backends": BackendHead}
 KIND_REGISTRIES: dict[str, Registry[Any]] = {  # registries of different seams
     "backends": BACKENDS,
     "hops": HOP_READERS,
@@ -146,10 +148,13 @@ def _read_kinds(
         cls = load_kind(report, (*path, "kind"), registry, entry["kind"])
         if cls is None:
             continue
-        _, theirs = _split(entry, KindHead, cls.options_model)
-        options = report.validate(cls.options_model, path, theirs, written_keys(KindHead))
-        if options is not None:
-            yield name, KindConfig(name, entry["kind"], options, position(report, path))
+        model = KIND_HEADS.get(section, KindHead)
+        own, theirs = _split(entry, model, cls.options_model)
+        head = report.validate(model, path, own, written_keys(cls.options_model))
+        options = report.validate(cls.options_model, path, theirs, written_keys(model))
+        if head is not None and options is not None:
+            kept_s = head.retention if isinstance(head, BackendHead) else None
+            yield name, KindConfig(name, entry["kind"], options, position(report, path), kept_s)
 
 
 def _read_check(report: Report, path: Path, entry: Raw) -> CheckConfig | None:

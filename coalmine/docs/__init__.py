@@ -7,6 +7,7 @@ from pathlib import Path
 
 from coalmine.docs.kinds import backend_pages, backends_md, injector_pages, injectors_md
 from coalmine.docs.reference import config_md, metrics_md
+from coalmine.modes import modes_md
 from core.generated import Generated
 
 ROOT = Path(__file__).parents[2] / "docs"
@@ -17,6 +18,7 @@ def files() -> dict[str, str]:
     return {
         "backends.md": backends_md(),
         **backend_pages(ROOT / "backends"),
+        "canary-failure-modes.md": modes_md(),
         "config.md": config_md(),
         "injectors.md": injectors_md(),
         **injector_pages(ROOT / "injectors"),

@@ -10,7 +10,7 @@ from coalmine.config.model import (
     SourceOptions,
     Top,
 )
-from coalmine.config.sections import KIND_REGISTRIES
+from coalmine.config.sections import KIND_HEADS, KIND_REGISTRIES
 from coalmine.docs.tables import HEAD, kinds, section, table
 from probes.protocol import PROBES
 from scheduler.export.catalogue import METRICS, fact_specs
@@ -36,7 +36,8 @@ def config_md() -> str:
     parts += section("`routes: inject:`", "And the injector's own keys.", [InjectHead])
     parts += kinds("Injector", INJECTORS.entries, INJECTORS.load)
     for name, registry in KIND_REGISTRIES.items():
-        parts += section(f"`{name}:`", "A name each, with its kind's keys.", [KindHead])
+        head = KIND_HEADS.get(name, KindHead)
+        parts += section(f"`{name}:`", "A name each, with its kind's keys.", [head])
         parts += kinds(registry.seam.capitalize(), registry.entries, registry.load)
     parts += section("Access", _ACCESS, [AccessOptions], "###")
     parts += section("`joins:`", "Links that people follow, judged like a check.", [JoinOptions])

@@ -8,12 +8,16 @@ from coalmine.config.parsed import Config, KindConfig, RouteConfig
 from paging.config import HeartbeatTarget, Match, PageRule, PagingConfig, Subject
 from paging.model import Severity
 from paging.receivers.protocol import RECEIVERS, Receiver, ReceiverParts
+from selfcheck.canary.recheck.cycle import recheck_check
 
 PAGING_CHECK = "coalmine.paging"
 CONFIG_CHECK = "coalmine.config"
 ENGINE_CHECK = "coalmine.engine"
 SELF_EVERY_S = 10.0
 JOIN_DEADLINE_S = 60.0
+RECHECK_EVERY_S = 300.0
+# The first recheck is an hour away: until it is long overdue its silence says nothing.
+RECHECK_DEADLINE_S = 2.5 * 3600.0
 
 
 def source_check(name: str) -> str:
@@ -56,6 +60,15 @@ def _subjects(config: Config) -> list[Subject]:
         )
         for one in config.sources
     ]  # fmt: skip
+    again = [
+        Subject(
+            recheck_check(one.name), "recheck", RECHECK_EVERY_S, RECHECK_DEADLINE_S,
+            severity={"fail": one.severity}, labels={"kind": "recheck"},
+            k=1, n=1, recover_for_s=0.0,
+        )
+        for one in config.routes
+        if one.judging.recheck_every
+    ]  # fmt: skip
     joins = [
         Subject(
             one.name, "join", one.every, JOIN_DEADLINE_S,
@@ -68,7 +81,7 @@ def _subjects(config: Config) -> list[Subject]:
                 labels={"kind": "self"}, k=1, n=1)
         for name in (PAGING_CHECK, CONFIG_CHECK, ENGINE_CHECK)
     ]  # fmt: skip
-    return [*checks, *map(_route_subject, config.routes), *joins, *sources, *own]
+    return [*checks, *map(_route_subject, config.routes), *again, *joins, *sources, *own]
 
 
 def _route_subject(route: RouteConfig) -> Subject:

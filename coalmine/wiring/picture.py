@@ -1,15 +1,16 @@
 """From live values to the rows of the ReadModel. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from coalmine.config.model import SourceOptions
 from coalmine.wiring.paging import source_check, source_every_s
 from core.clock import Clock, age_s
 from core.verdict import Verdict, fresh, freshness_limit_s
 from scheduler.latest import Latest
-from scheduler.readmodel import BalanceRow, HopCell, RouteRow, SourceRow
+from scheduler.readmodel import BalanceRow, HopCell, PathRow, RecheckRow, RouteRow, SourceRow
 from selfcheck.canary.model import Outcome, Sent
-from selfcheck.canary.route import RouteStatus
+from selfcheck.canary.recheck.model import ACCOUNTED, RecheckAccount
+from selfcheck.canary.route import PathStatus, RouteStatus
 from selfcheck.hops.balance import HopBalance
 from selfcheck.hops.evidence import HopState
 from selfcheck.hops.finding import Confidence, Finding
@@ -17,7 +18,12 @@ from selfcheck.hops.finding import Confidence, Finding
 SOURCE_DEADLINE_S = 12.0
 
 
-def route_row(status: RouteStatus, title: str, finding: Finding | None) -> RouteRow:
+def route_row(
+    status: RouteStatus,
+    title: str,
+    finding: Finding | None,
+    rechecks: Sequence[RecheckAccount] = (),
+) -> RouteRow:
     """A route for screens, API and metrics."""
     account = status.account
     outcomes = {
@@ -42,7 +48,21 @@ def route_row(status: RouteStatus, title: str, finding: Finding | None) -> Route
         evidence=finding.evidence if finding else (),
         age_s=None,
         strip=(),
+        paths=tuple(map(_path_row, status.paths)),
+        rechecks=tuple(map(_recheck_row, rechecks)),
     )
+
+
+def _path_row(path: PathStatus) -> PathRow:
+    return PathRow(
+        path.name, path.verdict, path.reason.value, path.ok, path.lost, path.blind,
+        path.delay_p50_s, path.delay_p99_s, path.since,
+    )  # fmt: skip
+
+
+def _recheck_row(account: RecheckAccount) -> RecheckRow:
+    states = {state.value: account.by_state.get(state, 0) for state in ACCOUNTED}
+    return RecheckRow(account.age, account.due, states, account.balanced)
 
 
 def hop_cells(status: RouteStatus, finding: Finding | None) -> tuple[HopCell, ...]:

@@ -138,6 +138,7 @@ def evidence(status: RouteStatus) -> RouteEvidence:
         policy_dropped=0 if declared else sum(r.outcome is Outcome.POLICY_DROP for r in rows),
         drop_declared=declared,
         stamped=stamped,
+        by=status.spec.by,
     )
 
 
@@ -160,6 +161,8 @@ def _read_broken(status: RouteStatus) -> Reason | None:
         Reason.THROTTLED,
     }:
         return status.reason
-    tried = [path for path in status.paths if path.ok or path.lost or path.blind]
+    # A cache that answers hides no dead store behind it.
+    proving = [path for path in status.paths if path.evidence]
+    tried = [path for path in proving if path.ok or path.lost or path.blind]
     blind = bool(tried) and not [path for path in tried if path.verdict is not Verdict.BLIND]
     return Reason.READBACK if blind else None

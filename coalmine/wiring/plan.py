@@ -9,7 +9,11 @@ from typing import cast
 
 from coalmine.config.model import JoinOptions
 from coalmine.config.parsed import CheckConfig, Config, KindConfig, RouteConfig
-from coalmine.wiring.paging import JOIN_DEADLINE_S, source_check, source_every_s
+from coalmine.wiring.paging import (
+    JOIN_DEADLINE_S,
+    source_check,
+    source_every_s,
+)
 from coalmine.wiring.picture import SOURCE_DEADLINE_S
 from coalmine.wiring.pipeline import Pipeline
 from core.clock import Clock
@@ -34,7 +38,11 @@ from selfcheck.canary.budget import ReadBackoff
 from selfcheck.canary.cycle import RouteCycle
 from selfcheck.canary.ledger import Epoch, Ledger
 from selfcheck.canary.model import LedgerRow
+from selfcheck.canary.recheck.cycle import RecheckRules, Rechecks
+from selfcheck.canary.recheck.ledger import RecheckLedger
+from selfcheck.canary.recheck.model import RecheckAccount
 from selfcheck.canary.route import RouteSpec
+from selfcheck.canary.volume import CapReachedError, VolumeGuard, VolumeMeter
 from selfcheck.hops.protocol import HOP_READERS, HopCounters
 from selfcheck.injectors.protocol import INJECTORS, Injector
 from selfcheck.joins.model import Beat, Join, newest_beat
@@ -48,7 +56,7 @@ OWN_LANE = "own"
 
 @dataclass(frozen=True, slots=True)
 class Works:
-    """What the service lends to every plan."""
+    """What the service lends to every plan. rechecks: None where nothing is looked for again."""
 
     parts: Parts
     ledger: Ledger
@@ -58,6 +66,7 @@ class Works:
     publish: Callable[[RunEnvelope], None]
     heard: Callable[[HopCounters, HopCounters], None]
     intended: Callable[[LedgerRow], str]
+    rechecks: RecheckLedger | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,13 @@ class Route:
     cycle: RouteCycle
     injector: Injector
     mark: str
+    retention_s: float | None
+    rechecks: Rechecks | None
+
+    @property
+    def accounts(self) -> tuple[RecheckAccount, ...]:
+        """What became of its rechecks, by age; nothing where there are none."""
+        return self.rechecks.accounts if self.rechecks else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +104,7 @@ class Plan:
     joins: Mapping[str, JoinWatch]
     watches: Mapping[str, QuietWatch]
     pipeline: Pipeline
+    meters: Mapping[str, VolumeMeter]
     retiring: Mapping[str, Route] = field(default_factory=dict)
 
     async def close(self, keep: "Plan | None") -> None:
@@ -129,9 +146,10 @@ def build_plan(config: Config, generation: int, works: Works, old: Plan | None) 
     backends = {one.name: _backend(one, works, old) for one in config.backends}
     by_name = {one.name: one for one in config.backends}
     backoffs = {name: ReadBackoff(config.judging, works.rng) for name in backends}
-    routes: dict[str, Route] = {}
-    for one in config.routes:
-        routes[one.name] = _route(one, by_name, backends, backoffs, works, generation, old)
+    # What was used of a day's cap stays used over a reload.
+    meters = {name: (old and old.meters.get(name)) or VolumeMeter() for name in backends}
+    ground = _Ground(by_name, backends, backoffs, meters)
+    routes = {one.name: _route(one, ground, works, generation, old) for one in config.routes}
     pipeline = _pipeline(config, works, old)
     watches = {
         one.name: watch for one in _sources(config)
@@ -145,7 +163,7 @@ def build_plan(config: Config, generation: int, works: Works, old: Plan | None) 
         steps=tuple(_steps({**retiring, **routes}, pipeline, config)),
         items=tuple(plan_items(config)),
         probes=probes, backends=backends, routes=routes, joins=joins, watches=watches,
-        pipeline=pipeline,
+        pipeline=pipeline, meters=meters,
         retiring=retiring,
     )  # fmt: skip
 
@@ -188,30 +206,58 @@ def _mark(one: RouteConfig, backends: Mapping[str, KindConfig]) -> str:
     return hashlib.blake2b(repr(told).encode(), digest_size=8).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What all routes of a plan stand on, by name of the backend."""
+
+    configs: Mapping[str, KindConfig]
+    backends: Mapping[str, Backend]
+    backoffs: Mapping[str, ReadBackoff]
+    meters: Mapping[str, VolumeMeter]
+
+
 def _route(
-    one: RouteConfig,
-    configs: Mapping[str, KindConfig],
-    backends: Mapping[str, Backend],
-    backoffs: Mapping[str, ReadBackoff],
-    works: Works,
-    generation: int,
-    old: Plan | None,
+    one: RouteConfig, ground: _Ground, works: Works, generation: int, old: Plan | None
 ) -> Route:
-    mark = _mark(one, configs)
+    configs, mark = ground.configs, _mark(one, ground.configs)
+    retention_s = configs[one.read].retention_s
     before = None if old is None else old.routes.get(one.name)
     if before is not None and _same(one, before.config) and before.mark == mark:
-        return before
+        if before.retention_s == retention_s:
+            return before
+        again = _rechecks(one, before.cycle.spec, retention_s, ground, works, generation)
+        return replace(before, retention_s=retention_s, rechecks=again)
     rule: WriteRule | None = None
     if one.to is not None:
         target = configs[one.to]
         rule = BACKENDS.load(target.kind).write_rules(target.options).get(one.kind)
     injector = INJECTORS.load(one.kind).build(one.options, works.parts, rule)
+    spec = _spec(one, mark)
     cycle = RouteCycle(
-        _spec(one, mark), injector, backends[one.read], works.ledger, works.clock, works.rng,
+        spec, injector, ground.backends[one.read], works.ledger, works.clock, works.rng,
         works.epoch, works.publish, one.judging, generation,
-        backoffs[one.read], works.intended,
+        ground.backoffs[one.read], works.intended, meter=ground.meters[one.read],
     )  # fmt: skip
-    return Route(one, cycle, injector, mark)
+    rechecks = _rechecks(one, spec, retention_s, ground, works, generation)
+    return Route(one, cycle, injector, mark, retention_s, rechecks)
+
+
+def _rechecks(
+    one: RouteConfig,
+    spec: RouteSpec,
+    retention_s: float | None,
+    ground: _Ground,
+    works: Works,
+    generation: int,
+) -> Rechecks | None:
+    if works.rechecks is None or not one.judging.recheck_every:
+        return None
+    rules = RecheckRules(one.judging.recheck_every, one.judging.rechecks_per_minute, retention_s)
+    volume = VolumeGuard(ground.meters[one.read], one.judging, one.name, one.every_s, works.clock)
+    return Rechecks(
+        spec, ground.backends[one.read], works.rechecks, works.clock, works.rng, one.judging,
+        rules, ground.backoffs[one.read], works.publish, works.epoch.number, generation, volume,
+    )  # fmt: skip
 
 
 def _spec(one: RouteConfig, mark: str) -> RouteSpec:
@@ -227,6 +273,7 @@ def _spec(one: RouteConfig, mark: str) -> RouteSpec:
         sent_under=mark,
         target_s=None,
         stamped=one.signal not in INJECTORS.load(one.kind).unstamped,
+        by=one.kind,
     )
 
 
@@ -339,6 +386,8 @@ def _inject_run(cycle: RouteCycle) -> Callable[[RunContext], Awaitable[None]]:
         except StoreError as exc:
             # Not durable, so nothing was sent.
             raise NotStartedError(Reason.STORE, str(exc)) from exc
+        except CapReachedError as exc:
+            raise NotStartedError(Reason.CAP, str(exc)) from exc
 
     return run
 
@@ -366,11 +415,17 @@ async def _unreadable(_: RunContext) -> Result:
 
 
 def _steps(routes: Mapping[str, Route], pipeline: Pipeline, config: Config) -> list[Step]:
+    configured = {one.name for one in config.routes}
     reads = [Step(f"read {name}", "readback", one.cycle.read, one.cycle.step_deadline_s)
              for name, one in routes.items()]  # fmt: skip
+    again = [
+        Step(f"recheck {name}", "readback", one.rechecks.step, one.rechecks.step_deadline_s)
+        for name, one in routes.items()
+        if one.rechecks is not None and name in configured
+    ]
     scrapes = [Step(f"scrape {one.name}", "readback", partial(pipeline.scrape, one.name), 15.0)
                for one in config.hops]  # fmt: skip
-    return [*reads, *scrapes]
+    return [*reads, *again, *scrapes]
 
 
 def plan_items(config: Config) -> list[PlanItem]:

@@ -59,6 +59,7 @@ class SelfWatch:
         self._beat_at, self._beats_seen = clock.monotonic(), -1
         self._store_ok_at = clock.monotonic()
         self._store_error = ""
+        self._ledger, self._given_up = VitalLine("ledger", Verdict.OK, 0.0, ""), 0
         self._broken: dict[str, tuple[float, str]] = {}
         self.config_problems: tuple[str, ...] = ()
         self._generation = 1
@@ -78,6 +79,7 @@ class SelfWatch:
         try:
             await self._stores.beat()
             self._store_ok_at, self._store_error = self._clock.monotonic(), ""
+            await self._weigh()
         except StoreTakenError as exc:
             self._signs.die("store", exc)
         except StoreError as exc:
@@ -89,6 +91,16 @@ class SelfWatch:
             self._stores.samples.vital(Vital(vital.part, now, vital.verdict, vital.detail))
         return SELF_EVERY_S
 
+    async def _weigh(self) -> None:
+        """Say so when the ledger is full: canaries are then given up, or not sent. StoreError."""
+        ledger = self._stores.ledger
+        used, most = (await ledger.room()).used_bytes, ledger.caps.max_bytes
+        lost, self._given_up = ledger.given_up_total - self._given_up, ledger.given_up_total
+        told = [f"{lost} canaries under way were given up"] if lost else []
+        told += [f"{used} of {most} bytes are used"] if used >= most else []
+        verdict = Verdict.BLIND if told else Verdict.OK
+        self._ledger = VitalLine("ledger", verdict, 0.0, "; ".join(told))
+
     def vitals(self) -> tuple[VitalLine, ...]:
         """One line a part; safe from any thread."""
         self._note_beat()
@@ -97,6 +109,7 @@ class SelfWatch:
             _line("scheduler", now - self._beat_at, LOOP_STALE_S, "no tick"),
             _line("paging", now - self._signs.paging_tick(), LOOP_STALE_S, "no tick"),
             _line("database", now - self._store_ok_at, STORE_STALE_S, self._store_error),
+            self._ledger,
         ]
         export = self._signs.export()
         return (*lines, export) if export else tuple(lines)

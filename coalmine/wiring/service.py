@@ -7,7 +7,6 @@ import signal
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import timedelta
 
 from coalmine.config.parsed import Config
 from coalmine.config.reload import ConfigWatch, Loaded
@@ -33,6 +32,7 @@ from scheduler.latest import Fanout, LatestTable
 from scheduler.live import Picture
 from scheduler.readmodel import VitalLine
 from scheduler.store import open_stores
+from scheduler.store.ledger_room import LedgerCaps
 from scheduler.store.retention import Retention
 from selfcheck.canary.model import LedgerRow
 from selfcheck.canary.route import RouteStatus
@@ -45,7 +45,7 @@ PICTURE_S = 1.0
 RELOAD_POLL_S = 1.0
 MONEY_S = 5.0
 HOUSEKEEPING_S = 3600.0
-LEDGER_DAYS = 14.0
+ROOM_S = 60.0
 STOP_GRACE_S = 5.0
 
 
@@ -82,7 +82,7 @@ class Service:
         config, clock, opened = self._config, self._clock, self._opened
         where = config.database_url or config.data_dir
         self._stores = await asyncio.to_thread(
-            open_stores, where, clock, instance=config.top.instance
+            open_stores, where, clock, instance=config.top.instance, caps=_caps(config)
         )
         opened.push_async_callback(asyncio.to_thread, self._stores.close)
         self._epoch = await self._stores.ledger.begin()
@@ -207,7 +207,7 @@ class Service:
         )  # fmt: skip
         return Works(
             parts, self._stores.ledger, self._epoch, self._clock, self._rng, self._publish_route,
-            self._heard, self._intended,
+            self._heard, self._intended, self._stores.ledger.rechecks,
         )  # fmt: skip
 
     def _signs(self) -> Signs:
@@ -244,6 +244,7 @@ class Service:
             Step("money", OWN_LANE, self._count_money, 20.0),
             Step("reload", OWN_LANE, self._look_for_reload, 90.0),
             Step("housekeeping", OWN_LANE, self._housekeep, 600.0),
+            Step("ledger", OWN_LANE, self._make_room, 120.0),
         )
         return (*self._plan.steps, *own)
 
@@ -261,7 +262,10 @@ class Service:
         self._picture = Picture(
             routes=tuple(
                 route_row(
-                    one, plan.routes[one.spec.name].config.title, self._findings.get(one.spec.name)
+                    one,
+                    plan.routes[one.spec.name].config.title,
+                    self._findings.get(one.spec.name),
+                    plan.routes[one.spec.name].accounts,
                 )
                 for one in statuses
             ),
@@ -298,10 +302,18 @@ class Service:
         """Prune in small batches; each is safe to be killed in."""
         while await self._stores.samples.prune(Retention()):
             await self._clock.sleep(0)
-        before = self._clock.utc() - timedelta(days=LEDGER_DAYS)
-        while await self._stores.ledger.prune(before):
+        rechecks = self._stores.ledger.rechecks
+        while await rechecks.expire(tuple(self._plan.routes)):
+            await self._clock.sleep(0)
+        while await rechecks.prune():
             await self._clock.sleep(0)
         return HOUSEKEEPING_S
+
+    async def _make_room(self) -> float:
+        """Keep the ledger within its bounds, in small batches."""
+        while not (await self._stores.ledger.make_room()).done:
+            await self._clock.sleep(0)
+        return ROOM_S
 
     # Reload
 
@@ -360,3 +372,8 @@ class Service:
 def _names(plan: Plan) -> frozenset[str]:
     """The check ids of a plan."""
     return frozenset(item.name for item in plan.items)
+
+
+def _caps(config: Config) -> LedgerCaps:
+    kept = config.top.ledger
+    return LedgerCaps(days=kept.keep / 86400, max_bytes=kept.max_size)

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from coalmine.config.parsed import Config
@@ -16,6 +16,7 @@ from scheduler.engine.engine import Engine
 from scheduler.export.points import Internals
 from scheduler.export.prometheus import exposition
 from scheduler.latest import LatestTable
+from scheduler.life import life_of
 from scheduler.live import LiveParts, LiveReadModel, PagingPicture, Picture, PlanItem
 from scheduler.readmodel import ActionRequest, VitalLine
 from scheduler.store import Stores
@@ -135,18 +136,7 @@ class Serving:
         self._served.stores.state.append_action(action_of(request, instant(self._clock)))
 
     async def _canary(self, canary_id: str) -> dict[str, object] | None:
-        row = await self._served.stores.ledger.find(canary_id)
-        if row is None:
-            return None
-        key, receipt = row.canary.key, row.receipt
-        return {
-            "canary_id": canary_id, "route": key.route, "epoch": key.epoch, "seq": key.seq,
-            "signal": row.canary.signal.value, "sent": row.sent.utc.isoformat(),
-            "deadline_s": row.deadline_s, "outcome": row.outcome.value,
-            "reason": row.reason.value, "delay_s": row.delay_s, "copies": row.copies,
-            "receipt": None if receipt is None else asdict(receipt), "diff": row.diff,
-            "trace_id": row.canary.trace_id.hex(),
-        }  # fmt: skip
+        return await life_of(self._served.stores.ledger, canary_id)
 
 
 def _otlp_settings(config: Config) -> "OtlpSettings | None":

@@ -93,6 +93,16 @@ def _canaries(board: Dashboard) -> None:
               "min by (route) (coalmine_canary_identity_ok)", "{{route}}")
     )  # fmt: skip
     board.with_panel(
+        lines("Rechecks not ok", "Seen canaries that a later look at the store did not find.",
+              "none", 'sum by (route, age, state) (coalmine_recheck_state{state!~"ok|pending"})',
+              "{{route}} {{age}} {{state}}")
+    )  # fmt: skip
+    board.with_panel(
+        lines("Rechecks due", "Whose time came, per interval, by age.", "none",
+              "sum by (route, age) (increase(coalmine_recheck_due_total[$__rate_interval]))",
+              "{{route}} {{age}}")
+    )  # fmt: skip
+    board.with_panel(
         rows("Last ok", "Unix time of the last ok result; 0 = never since start.",
              "max by (check, kind) (coalmine_check_last_ok_timestamp_seconds)")
     )  # fmt: skip

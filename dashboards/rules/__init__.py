@@ -61,6 +61,12 @@ RULES: tuple[AlertRule, ...] = (
         "one per route",
     ),
     AlertRule(
+        "RecheckAccountBroken", "min_over_time(coalmine_recheck_identity_ok[2m]) == 0", "0s",
+        "critical", "The account of rechecks of route {{ $labels.route }} does not balance",
+        "due differs from the sum of states: do not trust what is said of old data.",
+        "one per route and age",
+    ),
+    AlertRule(
         "CheckFailing",
         'min_over_time(coalmine_check_verdict{kind!~"canary|source",verdict="fail"}[1m]) == 1',
         "1m", "critical", "Check {{ $labels.check }} fails",

@@ -59,8 +59,8 @@ class Running:
 
     @property
     def listeners(self) -> Ports:
-        """Its ports, without those that a config text does not name."""
-        if not isinstance(self.config, str):
+        """Its ports, without those that a Collector's config text does not name."""
+        if not isinstance(self.config, str) or self.server != "otelcol":
             return self.ports
         return {name: port for name, port in self.ports.items() if str(port) in self.config}
 

@@ -194,7 +194,11 @@ SPECS: Mapping[str, Spec] = {
     ),
     "pushgateway": Spec(
         ("http",),
-        lambda ports, _folder: [f"--web.listen-address={HOST}:{ports['http']}", "--log.level=warn"],
+        lambda ports, folder: [
+            f"--web.listen-address={HOST}:{ports['http']}",
+            f"--persistence.file={folder}/data",
+            "--log.level=warn",
+        ],
         ("http", "/-/ready"),
         proofs.pushgateway,
     ),

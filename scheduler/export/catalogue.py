@@ -41,6 +41,12 @@ METRICS: tuple[MetricSpec, ...] = (
                (*_ROUTE, "outcome")),
     MetricSpec("coalmine_canary_identity_ok", "gauge", "1 while the account of a route balances.",
                _ROUTE),
+    MetricSpec("coalmine_recheck_due_total", "counter", "Rechecks of seen canaries that had their"
+               " time come, by age.", (*_ROUTE, "age")),
+    MetricSpec("coalmine_recheck_state", "gauge", "Rechecks by present state; they sum to due.",
+               (*_ROUTE, "age", "state")),
+    MetricSpec("coalmine_recheck_identity_ok", "gauge", "1 while the account of a route's rechecks"
+               " balances.", (*_ROUTE, "age")),
     MetricSpec("coalmine_canary_delay_seconds", "gauge", "Visibility delay of recent canaries.",
                (*_ROUTE, "quantile")),
     MetricSpec("coalmine_canary_deadline_seconds", "gauge", "Learned deadline of a route.", _ROUTE),

@@ -90,6 +90,11 @@ def _route(row: RouteRow) -> Iterator[Point]:
     for outcome, count in row.outcomes.items():
         yield Point("coalmine_canary_state", (*who, outcome), count)
     yield Point("coalmine_canary_identity_ok", who, float(row.balanced))
+    for again in row.rechecks:
+        yield Point("coalmine_recheck_due_total", (*who, again.age), again.due)
+        for state, count in again.states.items():
+            yield Point("coalmine_recheck_state", (*who, again.age, state), count)
+        yield Point("coalmine_recheck_identity_ok", (*who, again.age), float(again.balanced))
     yield Point("coalmine_canary_deadline_seconds", who, row.deadline_s)
     for quantile, value in (("0.5", row.delay_p50_s), ("0.99", row.delay_p99_s)):
         if value is not None:

@@ -1,24 +1,28 @@
 """Canaries as rows and back. No payload is kept: a row rebuilds its canary from its id."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from core.clock import Instant
 from core.errors import StoreError
 from core.reason import Reason
-from scheduler.store.ledger_tables import CanaryRow
+from scheduler.store.ledger_tables import CanaryRow, RecheckRow
 from selfcheck.canary.make import KEEP, make_canary
 from selfcheck.canary.model import (
     Canary,
     CanaryKey,
     LedgerRow,
+    Look,
     Outcome,
     Receipt,
     Sent,
     Signal,
 )
+
+# Looks that are kept of one canary.
+LOOKS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class Kept:
     trace_id: bytes
     service_name: str
     keep: bool
+    stamped: bool
 
 
 Remake = Callable[[Kept], Canary]
@@ -52,25 +57,33 @@ def remake(kept: Kept) -> Canary:
         kept.stamp_ns,
         kept.service_name,
         keep=kept.keep,
+        stamped=kept.stamped,
     )
     return replace(made, trace_id=kept.trace_id)
 
 
-def opened(row: LedgerRow) -> dict[str, Any]:
-    """All columns of a new row; their types are those of the table."""
-    canary = row.canary
-    keep = canary.signal is Signal.METRICS or KEEP in canary.attributes
+def made_of(canary: Canary) -> dict[str, Any]:
+    """The columns from which a canary is made again, shared by canaries and rechecks."""
     return {
         "route": canary.key.route,
         "epoch": canary.key.epoch,
         "seq": canary.key.seq,
-        "canary_id": canary.canary_id,
         "signal": canary.signal.value,
         "beat": canary.beat,
         "stamp_ns": canary.stamp_ns,
         "trace_id": canary.trace_id,
         "service_name": canary.service_name,
-        "keep": keep,
+        "keep": canary.signal is Signal.METRICS or KEEP in canary.attributes,
+        # Where the stamp does not arrive, the value holds the epoch too (`make_canary`).
+        "stamped": canary.value == canary.key.seq,
+    }
+
+
+def opened(row: LedgerRow) -> dict[str, Any]:
+    """All columns of a new row; their types are those of the table."""
+    return {
+        **made_of(row.canary),
+        "canary_id": row.canary.canary_id,
         "sent_utc": row.sent.utc,
         "sent_boot": row.sent.boot_id,
         "sent_boot_s": row.sent.boot_s,
@@ -95,24 +108,44 @@ def judged(row: LedgerRow) -> dict[str, Any]:
         "diff": row.diff,
         "first_path": row.first_path,
         "hop_stamps": json.dumps(dict(row.hop_stamps)),
+        "looks": write_looks(row.looks),
     }
 
 
+def write_looks(looks: Sequence[Look]) -> str:
+    """Looks as JSON text; of more than LOOKS the first and the last ones."""
+    some = looks if len(looks) <= LOOKS else (*looks[: LOOKS // 2], *looks[-LOOKS // 2 :])
+    return json.dumps(
+        [
+            [one.at_s, one.path, int(one.complete), int(one.seen), one.reason.value, one.detail]
+            for one in some
+        ],
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+
+
+def read_looks(text: str) -> tuple[Look, ...]:
+    """The looks that `write_looks` wrote."""
+    return tuple(
+        Look(at_s, path, bool(complete), bool(seen), Reason(reason), detail)
+        for at_s, path, complete, seen, reason, detail in json.loads(text)
+    )
+
+
 def write_receipt(receipt: Receipt) -> str:
-    """A receipt as JSON text."""
-    return json.dumps(asdict(receipt))
+    """A receipt as JSON text: a list in the order of the fields, as it is kept for each canary."""
+    return json.dumps(list(asdict(receipt).values()), ensure_ascii=False, separators=(",", ":"))
 
 
 def read_receipt(text: str) -> Receipt:
-    """The receipt that `write_receipt` wrote."""
-    fields = json.loads(text)
+    """The receipt that `write_receipt` wrote, or schema 1, which kept the names of the fields."""
+    told = json.loads(text)
+    sent, reason, detail, tries, first_try, elapsed_s, body_bytes, silent = (
+        told.values() if isinstance(told, dict) else told
+    )
     return Receipt(
-        **{
-            **fields,
-            "sent": Sent(fields["sent"]),
-            "reason": Reason(fields["reason"]),
-            "first_try": Sent(fields["first_try"]),
-        }
+        Sent(sent), Reason(reason), detail, tries, Sent(first_try), elapsed_s, body_bytes, silent
     )
 
 
@@ -136,11 +169,23 @@ def ledger_row(row: CanaryRow, instance: str, make: Remake) -> LedgerRow:
         diff=row.diff,
         first_path=row.first_path,
         hop_stamps=stamps,
+        looks=read_looks(row.looks),
     )
 
 
 def _canary(row: CanaryRow, instance: str, make: Remake) -> Canary:
-    kept = Kept(
+    canary = make(kept_of(row, instance))
+    if canary.canary_id != row.canary_id:
+        raise StoreError(
+            f"ledger: {row.canary_id} cannot be rebuilt (it would be {canary.canary_id}): "
+            "was it written by another instance?"
+        )
+    return canary
+
+
+def kept_of(row: CanaryRow | RecheckRow, instance: str) -> Kept:
+    """What a row keeps of its canary."""
+    return Kept(
         instance,
         CanaryKey(row.route, row.epoch, row.seq),
         Signal(row.signal),
@@ -149,11 +194,5 @@ def _canary(row: CanaryRow, instance: str, make: Remake) -> Canary:
         row.trace_id,
         row.service_name,
         row.keep,
+        row.stamped,
     )
-    canary = make(kept)
-    if canary.canary_id != row.canary_id:
-        raise StoreError(
-            f"ledger: {row.canary_id} cannot be rebuilt (it would be {canary.canary_id}): "
-            "was it written by another instance?"
-        )
-    return canary

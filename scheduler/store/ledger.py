@@ -11,8 +11,9 @@ from sqlmodel import Session, col, select
 from core.clock import Clock, instant
 from core.errors import StoreError
 from scheduler.engine.protocol import ScheduleMark, ScheduleStore
-from scheduler.store import ledger_steps
+from scheduler.store import ledger_room, ledger_steps
 from scheduler.store.canary_rows import Remake, ledger_row, remake
+from scheduler.store.ledger_room import LedgerCaps, Room
 from scheduler.store.ledger_tables import (
     CanaryDayRow,
     CanaryRow,
@@ -22,6 +23,7 @@ from scheduler.store.ledger_tables import (
     TransitionRow,
 )
 from scheduler.store.reader import Reader
+from scheduler.store.rechecks import RecheckStore
 from scheduler.store.writer import DEADLINE_S, Writer
 from selfcheck.canary.ledger import OPEN_S, OPEN_UNKNOWN_S, Epoch, Ledger
 from selfcheck.canary.model import Account, CanaryKey, LedgerRow, Outcome, Receipt
@@ -40,10 +42,16 @@ class LedgerStore(Ledger, ScheduleStore):
         instance: str,
         make: Remake = remake,
         deadline_s: float = DEADLINE_S,
+        caps: LedgerCaps | None = None,
     ) -> None:
         """Without `writer` it only reads. `make` rebuilds canaries; `deadline_s` ends a write."""
         self._reader, self._writer, self._clock = reader, writer, clock
         self.instance, self._make, self._deadline_s = instance, make, deadline_s
+        self.caps = caps or LedgerCaps()
+        self.given_up_total = 0
+        self.rechecks = RecheckStore(
+            reader, self._write, clock, lambda: self.instance, self._floor, make
+        )
 
     async def begin(self) -> Epoch:
         """A new epoch, committed: greater than any before, and than any before a restore.
@@ -55,15 +63,18 @@ class LedgerStore(Ledger, ScheduleStore):
         return Epoch(self.instance, number)
 
     async def open(self, row: LedgerRow) -> None:
-        """Commit a pending row. Raises StoreError for a sequence number that is not the next."""
-        await self._write(ledger_steps.open_rows, row)
+        """Commit a pending row.
+
+        Raises StoreError for a sequence number that is not the next, and while the ledger is full.
+        """
+        await self._write(ledger_steps.open_rows, (row, self.caps.max_bytes))
 
     async def receive(self, key: CanaryKey, receipt: Receipt) -> None:
-        """Keep the receipt of a row. Raises StoreError when there is no such row."""
+        """Keep the receipt of a row. Raises StoreError when there never was such a row."""
         await self._write(ledger_steps.receive, (key, receipt))
 
     async def settle(self, rows: Sequence[LedgerRow]) -> None:
-        """Write the judged state of `rows` in one transaction."""
+        """Write the judged state of `rows` in one transaction; pruned ones stay as they were."""
         if rows:
             await self._write(ledger_steps.settle, rows)
 
@@ -120,7 +131,18 @@ class LedgerStore(Ledger, ScheduleStore):
 
     async def prune(self, before: datetime, limit: int = 1000) -> int:
         """Fold up to `limit` judged rows sent before `before` into totals; how many there were."""
-        return int(await self._write(ledger_steps.prune, (before, limit)))
+        return int(await self._write(ledger_room.prune, (before, limit)))
+
+    async def make_room(self) -> Room:
+        """One batch of pruning within `caps`; to be called until it is `done`."""
+        room: Room = await self._write(ledger_room.make_room, (self.caps, instant(self._clock)))
+        self.given_up_total += room.given_up
+        return room
+
+    async def room(self) -> Room:
+        """How much is in use now; changes nothing."""
+        used = await self._reader.get(lambda s: ledger_room.used_bytes(s.connection()))
+        return Room(0, 0, used)
 
     async def marks(self) -> dict[str, ScheduleMark]:
         """All schedule marks by check name."""
@@ -155,6 +177,16 @@ class LedgerStore(Ledger, ScheduleStore):
     def _rows(self, session: Session, wanted: Any) -> list[LedgerRow]:
         # Any: a select of CanaryRow, whose type depends on how it was built.
         return [ledger_row(row, self.instance, self._make) for row in session.exec(wanted)]
+
+    async def _floor(self, route: str) -> CanaryKey | None:
+        wanted = (
+            select(CanaryRow.epoch, CanaryRow.seq)
+            .where(col(CanaryRow.route) == route, self._is_open())
+            .order_by(col(CanaryRow.epoch), col(CanaryRow.seq))
+            .limit(1)
+        )
+        found = await self._reader.get(lambda session: session.exec(wanted).first())
+        return CanaryKey(route, *found) if found else None
 
     def _is_open(self) -> ColumnElement[bool]:
         """Ages within one boot by boot time, across boots by UTC (docs/design.md, "Time")."""

@@ -1,8 +1,7 @@
 """What the ledger's writer does: each step takes all waiting items of its kind at once."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
@@ -13,8 +12,8 @@ from core.errors import StoreError, StoreTakenError
 from scheduler.engine.protocol import ScheduleMark
 from scheduler.store.canary_rows import judged, opened, write_receipt
 from scheduler.store.database import upsert
+from scheduler.store.ledger_room import refuse_when_full
 from scheduler.store.ledger_tables import (
-    CanaryDayRow,
     CanaryRow,
     EpochRow,
     InstanceRow,
@@ -45,12 +44,15 @@ def begin(connection: Connection, starts: Sequence[Instant]) -> list[int]:
     return numbers
 
 
-def open_rows(connection: Connection, rows: Sequence[LedgerRow]) -> Done:
+def open_rows(connection: Connection, orders: Sequence[tuple[LedgerRow, int]]) -> Done:
     """Insert pending rows whose sequence numbers are the next of their route and epoch.
 
-    A row whose caller gave up before it was durable may be opened again under its number, as
-    long as nothing is known of it: it was never sent.
+    Each comes with the bound of the ledger in bytes; a full one takes none. A row whose caller
+    gave up before it was durable may be opened again under its number, as long as nothing is
+    known of it: it was never sent.
     """
+    rows = [row for row, _ in orders]
+    refuse_when_full(connection, min(max_bytes for _, max_bytes in orders))
     last = _last_seqs(connection, [row.canary.key for row in rows])
     for row in rows:
         key = row.canary.key
@@ -87,59 +89,51 @@ def _forget_unsent(connection: Connection, key: CanaryKey) -> None:
 
 
 def receive(connection: Connection, items: Sequence[tuple[CanaryKey, Receipt]]) -> Done:
-    """Keep receipts."""
-    changes = [{**_key(key), "receipt": write_receipt(receipt)} for key, receipt in items]
+    """Keep receipts; one of a canary that has been pruned is of no more use."""
+    held = _held(connection, [key for key, _ in items])
+    changes = [
+        {**_key(key), "receipt": write_receipt(receipt)} for key, receipt in items if key in held
+    ]
     _update(connection, changes, ("receipt",))
     return [None] * len(items)
 
 
 def settle(connection: Connection, groups: Sequence[Sequence[LedgerRow]]) -> Done:
-    """Write judged rows; what changed its outcome is counted."""
-    for rows in groups:
-        was = _outcomes(connection, [row.canary.key for row in rows])
-        moved: dict[tuple[str, str, str], int] = defaultdict(int)
-        for row in rows:
-            before, after = was.get(row.canary.key), row.outcome.value
-            if before is None:
-                raise StoreError(f"{row.canary.key}: no such canary")
-            if before != after:
-                moved[row.canary.key.route, before, after] += 1
-        changes = [{**_key(row.canary.key), **judged(row)} for row in rows]
-        _update(connection, changes, tuple(judged(rows[0])))
-        counted = [
-            {"route": route, "was": before, "became": after, "n": n}
-            for (route, before, after), n in moved.items()
-        ]
-        upsert(connection, TransitionRow, counted, add="n")
+    """Write judged rows; what changed its outcome is counted.
+
+    A canary that has been pruned keeps the outcome under which it was folded into the totals.
+    """
+    rows = [row for group in groups for row in group]
+    was = _held(connection, [row.canary.key for row in rows])
+    kept = [row for row in rows if row.canary.key in was]
+    moved: Counter[tuple[str, str, str]] = Counter()
+    for row in kept:
+        before, after = was[row.canary.key], row.outcome.value
+        if before != after:
+            moved[row.canary.key.route, before, after] += 1
+        was[row.canary.key] = after
+    changes = [{**_key(row.canary.key), **judged(row)} for row in kept]
+    _update(connection, changes, tuple(judged(kept[0])) if kept else ())
+    counted = [
+        {"route": route, "was": before, "became": after, "n": n}
+        for (route, before, after), n in moved.items()
+    ]
+    upsert(connection, TransitionRow, counted, add="n")
     return [None] * len(groups)
 
 
-def prune(connection: Connection, orders: Sequence[tuple[datetime, int]]) -> list[int]:
-    """Fold old judged rows into their totals and delete them, in one transaction."""
-    return [_prune(connection, before, limit) for before, limit in orders]
+def _held(connection: Connection, keys: Sequence[CanaryKey]) -> dict[CanaryKey, str]:
+    """Outcomes of the rows that are there. Raises StoreError for what never was a canary.
 
-
-def _prune(connection: Connection, before: datetime, limit: int) -> int:
-    old = connection.execute(
-        select(  # type: ignore[call-overload]  # columns, to SQLAlchemy
-            CanaryRow.route, CanaryRow.epoch, CanaryRow.seq, CanaryRow.outcome, CanaryRow.sent_utc
-        )
-        .where(col(CanaryRow.sent_utc) < before, col(CanaryRow.outcome) != Outcome.PENDING.value)
-        .order_by(col(CanaryRow.sent_utc))
-        .limit(limit)
-    ).all()
-    totals: dict[tuple[str, str, str], int] = defaultdict(int)
-    for row in old:
-        totals[row.route, row.sent_utc.date().isoformat(), row.outcome] += 1
-    counted = [
-        {"route": route, "day": day, "outcome": outcome, "n": n}
-        for (route, day, outcome), n in totals.items()
-    ]
-    upsert(connection, CanaryDayRow, counted, add="n")
-    keys = [_key(CanaryKey(row.route, row.epoch, row.seq)) for row in old]
-    if keys:
-        connection.execute(delete(CanaryRow).where(_BY_KEY), keys)
-    return len(old)
+    A number that was given out and has no row any more can only have been pruned.
+    """
+    found = _outcomes(connection, keys)
+    missing = [key for key in keys if key not in found]
+    last = _last_seqs(connection, missing) if missing else {}
+    for key in missing:
+        if key.seq > last.get((key.route, key.epoch), 0):
+            raise StoreError(f"{key}: no such canary")
+    return found
 
 
 def keep_marks(connection: Connection, groups: Sequence[Sequence[ScheduleMark]]) -> Done:
@@ -191,6 +185,8 @@ def _update(
     connection: Connection, changes: list[dict[str, Any]], columns: tuple[str, ...]
 ) -> None:
     # Any: the values are of whatever types the columns have.
+    if not changes:
+        return
     statement = update(CanaryRow).where(_BY_KEY).values({name: bindparam(name) for name in columns})
     result = connection.execute(statement, changes)
     if result.rowcount != len(changes):

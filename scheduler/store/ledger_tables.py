@@ -74,6 +74,8 @@ class CanaryRow(LedgerTable, table=True):
     diff: str = Field(sa_type=Text)
     first_path: str = Field(sa_type=Text)
     hop_stamps: str = Field(sa_type=Text)
+    stamped: bool
+    looks: str = Field(sa_type=Text)
 
 
 class CanaryDayRow(LedgerTable, table=True):
@@ -93,6 +95,61 @@ class TransitionRow(LedgerTable, table=True):
     route: str = Field(primary_key=True, sa_type=Text)
     was: str = Field(primary_key=True, sa_type=Text)
     became: str = Field(primary_key=True, sa_type=Text)
+    n: int = Field(sa_type=BigInteger)
+
+
+class RecheckRow(LedgerTable, table=True):
+    """One canary at one age. Complete in itself: it outlives the canary's own row."""
+
+    __tablename__ = "recheck"
+    # The key holds most of a row's columns in common with its neighbours: no second tree for it.
+    __table_args__ = (Index(None, "route", "state", "due"), {"sqlite_with_rowid": False})
+    route: str = Field(primary_key=True, sa_type=Text)
+    epoch: int = Field(primary_key=True, sa_type=BigInteger)
+    seq: int = Field(primary_key=True, sa_type=BigInteger)
+    age: str = Field(primary_key=True, sa_type=Text)
+    age_s: float
+    signal: str = Field(sa_type=Text)
+    beat: int = Field(sa_type=BigInteger)
+    stamp_ns: int = Field(sa_type=BigInteger)
+    trace_id: bytes = Field(sa_type=LargeBinary)
+    service_name: str = Field(sa_type=Text)
+    keep: bool
+    stamped: bool
+    sent_utc: datetime = Field(sa_type=Utc)
+    sent_boot: str = Field(sa_type=Text)
+    sent_boot_s: float
+    sent_under: str = Field(sa_type=Text)
+    due: datetime = Field(sa_type=Utc)
+    seen: datetime = Field(sa_type=Utc)
+    missed_at: str = Field(sa_type=Text)
+    state: str = Field(sa_type=Text)
+    reason: str = Field(sa_type=Text)
+    tries: int
+    judged: Instant | None = Field(sa_type=Moment)
+    judged_utc: datetime | None = Field(sa_type=Utc)
+    empty_read: Instant | None = Field(sa_type=Moment)
+    empty_path: str = Field(sa_type=Text)
+    path: str = Field(sa_type=Text)
+    diff: str = Field(sa_type=Text)
+
+
+class RecheckDueRow(LedgerTable, table=True):
+    """How many rechecks of a route and age have become due: what their account is held against."""
+
+    __tablename__ = "recheck_due"
+    route: str = Field(primary_key=True, sa_type=Text)
+    age: str = Field(primary_key=True, sa_type=Text)
+    n: int = Field(sa_type=BigInteger)
+
+
+class RecheckTotalRow(LedgerTable, table=True):
+    """Totals of pruned rechecks by route, age and state."""
+
+    __tablename__ = "recheck_total"
+    route: str = Field(primary_key=True, sa_type=Text)
+    age: str = Field(primary_key=True, sa_type=Text)
+    state: str = Field(primary_key=True, sa_type=Text)
     n: int = Field(sa_type=BigInteger)
 
 

@@ -45,11 +45,11 @@ def _prune(connection: Connection, retention: Retention, now: datetime) -> int:
     if not gone and live_bytes(connection) > retention.max_bytes:
         gone = sum(_delete(connection, table, at, retention.batch) for table, at in _HISTORY)
     if gone and connection.dialect.name == "sqlite":
-        _give_back(connection)
+        give_back(connection)
     return gone
 
 
-def _give_back(connection: Connection) -> None:
+def give_back(connection: Connection) -> None:
     """Return freed pages to the file system, so many that the writer is not held up for long."""
     free = int(connection.exec_driver_sql("PRAGMA freelist_count").scalar_one())
     for _ in range(min(free, _VACUUM_PAGES)):

@@ -13,6 +13,7 @@ from core.errors import StoreError, StoreLostError
 from scheduler.store.canary_rows import Remake, remake
 from scheduler.store.database import Place, Store, place_of, read_engine, translated, write_engine
 from scheduler.store.ledger import LedgerStore
+from scheduler.store.ledger_room import LedgerCaps
 from scheduler.store.migrate import is_behind, upgrade
 from scheduler.store.reader import Reader
 from scheduler.store.samples import SamplesStore
@@ -58,11 +59,13 @@ def open_stores(
     instance: str = "",
     make: Remake = remake,
     deadline_s: float = DEADLINE_S,
+    caps: LedgerCaps | None = None,
 ) -> Stores:
     """The stores for the service: locked, migrated, checked, claimed.
 
     where: the data folder (made with mode 0700 when missing), or a PostgreSQL URL.
     instance: the configured one, "" for the stored one, or a new one at the first start.
+    caps: how much the ledger keeps.
     Raises StoreError: a folder that cannot be written, another service, a copy of a database in
     use, a newer schema, damage.
     """
@@ -79,7 +82,13 @@ def open_stores(
         name, holder = _claim(ledger, state, clock, instance)
         return Stores(
             LedgerStore(
-                Reader(ledger, read_engine(ledger)), _writer(ledger), clock, name, make, deadline_s
+                Reader(ledger, read_engine(ledger)),
+                _writer(ledger),
+                clock,
+                name,
+                make,
+                deadline_s,
+                caps,
             ),
             StateStore(
                 state,

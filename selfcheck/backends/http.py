@@ -7,7 +7,7 @@ whatever goes wrong becomes a `ReadError`, and a read error can only ever yield 
 import json
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -27,6 +27,10 @@ PAGE_CAP = 100
 RETRY_AFTER_CAP_S = 600.0
 
 Json = Mapping[str, "Json"] | Sequence["Json"] | str | int | float | bool | None
+# A key with several values is given as a tuple.
+Query = Mapping[str, str | tuple[str, ...]]
+_HEADERS: Mapping[str, str] = {"Accept": "application/json", "Cache-Control": "no-cache"}
+_NONE: Mapping[str, str] = {}
 
 
 class ReadError(Exception):
@@ -63,57 +67,100 @@ class ReadSession:
         """Seconds since the reading began."""
         return self.client.clock.monotonic() - self.asked.boot_s
 
-    async def get(
-        self, path: str, query: Mapping[str, str], also: frozenset[int] = frozenset()
-    ) -> Json:
+    async def get(self, path: str, query: Query, also: frozenset[int] = frozenset()) -> Json:
         """The parsed answer of one page, of status 200 or one in `also`. Raises ReadError."""
+        return parse_json((await self.ask("GET", path, query, also=also)).body)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        query: Query = _NONE,
+        *,
+        body: bytes = b"",
+        headers: Mapping[str, str] = _NONE,
+        also: frozenset[int] = frozenset(),
+    ) -> Response:
+        """One page as it came, of status 200 or one in `also`. Raises ReadError.
+
+        For what is no GET of JSON: a query in a body, lines or text as an answer. headers: in
+        place of or beside those of every read; an empty value leaves one out.
+        """
         if self.pages >= PAGE_CAP:
             raise ReadError(Reason.READBACK, f"more than {PAGE_CAP} pages")
         left_s = self.ends_s - self.client.clock.monotonic()
         if left_s <= 0:
             raise ReadError(Reason.TIMEOUT, "no time left for a further page")
         self.pages += 1
-        response = await self.client.fetch(path, query, left_s)
+        response = await self.client.fetch(
+            path, query, left_s, method=method, body=body, headers=headers
+        )
         self.body_bytes += len(response.body)
         if self.body_bytes > BODY_CAP:
             raise ReadError(Reason.BACKEND_PROTOCOL, f"more than {BODY_CAP} bytes in all pages")
         if response.status != HTTPStatus.OK and response.status not in also:
             raise self.client.refusal(response)
-        return parse_json(response.body)
+        return response
+
+
+def told_nothing(_response: Response) -> Reason | None:
+    """Most stores refuse in the words of HTTP alone."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
 class StoreClient:
-    """GETs against one store's API with its credentials."""
+    """Requests against one store's API with its credentials.
+
+    told: what a refusal says beyond its status, None when its status says all.
+    """
 
     outbound: Outbound
     clock: Clock
     url: str
     access: AccessOptions
     tls: Tls
+    told: Callable[[Response], Reason | None] = told_nothing
 
     @classmethod
-    def of(cls, url: str, access: AccessOptions, parts: Parts) -> "StoreClient":
+    def of(
+        cls,
+        url: str,
+        access: AccessOptions,
+        parts: Parts,
+        told: Callable[[Response], Reason | None] = told_nothing,
+    ) -> "StoreClient":
         """A client for the store at `url`."""
         tls = access.tls_parameters(parts.base_dir)
-        return cls(parts.outbound, parts.clock, url.rstrip("/"), access, tls)
+        return cls(parts.outbound, parts.clock, url.rstrip("/"), access, tls, told)
 
     def session(self, deadline_s: float) -> ReadSession:
         """A reading that begins now and must end within `deadline_s`."""
         asked = instant(self.clock)
         return ReadSession(self, asked, asked.boot_s + deadline_s)
 
-    async def fetch(self, path: str, query: Mapping[str, str], deadline_s: float) -> Response:
+    async def fetch(
+        self,
+        path: str,
+        query: Query,
+        deadline_s: float,
+        *,
+        method: str = "GET",
+        body: bytes = b"",
+        headers: Mapping[str, str] = _NONE,
+    ) -> Response:
         """The complete answer, whatever its status. Raises ReadError when there is none."""
         try:
-            headers = self.access.request_headers()
+            access = self.access.request_headers()
         except CoalmineError as exc:
             raise ReadError(Reason.AUTH, str(exc)) from exc
+        fixed = {**_HEADERS, **headers}
         request = Request(
-            "GET",
-            f"{self.url}{path}?{urlencode(query)}" if query else f"{self.url}{path}",
+            method,
+            f"{self.url}{path}?{urlencode(query, doseq=True)}" if query else f"{self.url}{path}",
             deadline_s,
-            headers=(("Accept", "application/json"), ("Cache-Control", "no-cache"), *headers),
+            headers=(*((name, value) for name, value in fixed.items() if value), *access),
+            body=body,
             reuse=True,
             max_body_bytes=BODY_CAP,
             tls=self.tls,
@@ -125,7 +172,7 @@ class StoreClient:
 
     def refusal(self, response: Response) -> ReadError:
         """What a status other than 200 says of the read."""
-        reason = _REASONS.get(response.status, Reason.READBACK)
+        reason = self.told(response) or _REASONS.get(response.status, Reason.READBACK)
         text = safe_text(self.access.redacted(response.body[:4096].decode(errors="replace")), 160)
         wait = retry_after_s(response.header("retry-after"), self.clock.utc())
         return ReadError(reason, f"HTTP {response.status} {text}".rstrip(), wait)
@@ -168,6 +215,16 @@ def parse_json(body: bytes) -> Json:
     except (ValueError, RecursionError) as exc:
         raise ReadError(Reason.BACKEND_PROTOCOL, f"not usable JSON: {exc}"[:200]) from exc
     return parsed
+
+
+def parse_lines(body: bytes) -> list[Json]:
+    """One strictly parsed value a line; no bytes are no lines. Raises ReadError.
+
+    A last line without its end is a stream that was cut, whatever its status was.
+    """
+    if body and not body.endswith(b"\n"):
+        raise ReadError(Reason.BACKEND_PROTOCOL, "the last line is cut")
+    return [parse_json(line) for line in body.splitlines()]
 
 
 def member(value: Json, *path: str) -> Json:

@@ -1,37 +1,32 @@
 """jaeger: traces, by trace id and by search over the span's attributes.
 
-Read from the JSON API behind Jaeger's own screen, which 1.62 and 2 share, and tried on 1.62. Its
-times are whole microseconds. `raw` keeps the clock-skew adjuster from rewriting them.
+Which of Jaeger's two HTTP APIs is asked is an option, or found by asking: version strings are
+empty or false in builds of one's own.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, ClassVar, Literal, cast
 
 from pydantic import Field
 
 from core.options import Options
 from core.reason import Reason
-from selfcheck.backends.http import (
-    Json,
-    ReadError,
-    ReadSession,
-    integer,
-    items,
-    member,
-    text,
-)
+from core.text import safe_text
+from selfcheck.backends.http import Query, ReadError, ReadSession
 from selfcheck.backends.http_store import HttpStore, HttpStoreOptions
+from selfcheck.backends.jaeger_apis import V1, V3, JaegerApi, Page, Search
 from selfcheck.backends.protocol import (
     AccessPath,
     Declaration,
     Dedupe,
+    Linked,
     Question,
     WriteRule,
 )
 from selfcheck.backends.sightings import Record
+from selfcheck.backends.spans import Span, canary_ids, trace_ids_of, whole_id
 from selfcheck.canary.model import Signal
 from selfcheck.otlp import DEFAULT_PATHS
 
@@ -40,6 +35,7 @@ BY_ID = AccessPath("by_id", 1.0, batched=False, signals=_TRACES)
 SEARCH = AccessPath("search", 1.0, batched=True, signals=_TRACES)
 _US = 1000
 _NOT_FOUND = frozenset({int(HTTPStatus.NOT_FOUND)})
+_APIS: Mapping[str, tuple[JaegerApi, ...]] = {"auto": (V3(), V1()), "v3": (V3(),), "v1": (V1(),)}
 
 
 class JaegerOptions(HttpStoreOptions):
@@ -48,132 +44,133 @@ class JaegerOptions(HttpStoreOptions):
     write_url: Annotated[
         str, Field(description="Base URL of its OTLP/HTTP receiver; empty: not written to.")
     ] = ""
+    zipkin_url: Annotated[
+        str, Field(description="Base URL of its Zipkin receiver; empty: it has none.")
+    ] = ""
+    api: Annotated[
+        Literal["auto", "v1", "v3"],
+        Field(description="API that is read; `auto` takes v3 where it answers, else v1."),
+    ] = "auto"
     row_limit: Annotated[int, Field(ge=2, le=10_000, description="Traces of one search.")] = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class JaegerBackend(HttpStore):
-    """Reads canaries and the newest spans of sources from Jaeger."""
+    """Reads canaries and the newest spans of sources from Jaeger.
+
+    spoken: the API that has answered in its own words, once one has.
+    """
 
     options_model: ClassVar[type[Options]] = JaegerOptions
     declaration: ClassVar[Declaration] = Declaration(
         signals=_TRACES,
         paths=(BY_ID, SEARCH),
+        # v3 shows nanoseconds, but v1 and most storages behind either keep whole microseconds.
         precision_ns=_US,
         dedupe=Dedupe.KEEPS,
         dedupe_note="the same span twice is two spans of its trace",
         row_limit=1000,
-        absent='by id 404; search 200 with "data": [] (1.62) or 404 (2)',
+        absent='by id 404 in its own words; search 200 with nothing (1.62, 2.0) or 404 ("No traces'
+        ' found", 2.20)',
         source="jaegertracing.io/docs APIs, 2026-11",
-        proved=("Jaeger 1.62",),
+        proved=("Jaeger 1.62.0, APIs v1 and v3", "Jaeger 2.0.0-rc2, APIs v1 and v3"),
+        impossible={
+            "aggregate": "Jaeger's API counts nothing",
+            "cached reads": "it has no cache of answers that could be asked or passed by",
+            "wrong tenant": "the servers it was proved against keep no tenants apart",
+        },
     )
 
     options: JaegerOptions
+    spoken: list[JaegerApi] = field(default_factory=list)
 
     @classmethod
     def write_rules(cls, options: Options) -> Mapping[str, WriteRule]:
-        """Jaeger takes OTLP on a port of its own, as the specification says."""
+        """Jaeger takes OTLP and Zipkin's API on ports of their own, as their own pages say."""
         chosen = cast("JaegerOptions", options)
-        if not chosen.write_url:
-            return {}
-        paths = {Signal.TRACES: DEFAULT_PATHS[Signal.TRACES]}
-        taken = frozenset({int(HTTPStatus.OK)})
-        return {"otlp_http": WriteRule(chosen.write_url, paths, taken, empty_body=False)}
+        rules = {}
+        if chosen.write_url:
+            paths = {Signal.TRACES: DEFAULT_PATHS[Signal.TRACES]}
+            taken = frozenset({int(HTTPStatus.OK)})
+            rules["otlp_http"] = WriteRule(chosen.write_url, paths, taken, empty_body=False)
+        if chosen.zipkin_url:
+            paths = {Signal.TRACES: "/api/v2/spans"}
+            taken = frozenset({int(HTTPStatus.ACCEPTED)})
+            rules["zipkin"] = WriteRule(chosen.zipkin_url, paths, taken, empty_body=True)
+        return rules
 
     async def records(
         self, session: ReadSession, question: Question, path: AccessPath
     ) -> Sequence[Record]:
         """Spans of the traces in question: one request each by id, one search for all."""
         if path.name == BY_ID.name:
-            traces = await _by_id(session, question)
-        else:
-            start_us, end_us = question.start_ns // _US, question.end_ns // _US + 1
-            traces = await self._search(session, question, start_us, end_us)
-        return [record for trace in traces for record in _records(trace)]
+            return [
+                span.record
+                for trace_id in trace_ids_of(question.canaries)
+                for span in await self._trace(session, trace_id)
+            ]
+        tags = {"coalmine.route": question.route}
+        if len(question.canaries) == 1:
+            tags["canary.id"] = question.canaries[0].canary_id
+        wanted = Search(
+            question.canaries[0].service_name,
+            tags,
+            question.start_ns // _US,
+            question.end_ns // _US + 1,
+            self.options.row_limit,
+        )
+        return [span.record for span in await self._search(session, wanted)]
 
     async def newest_ns(self, session: ReadSession, selector: str, window_s: float) -> int | None:
         """Of the newest span of the service named `selector`."""
         end_us = int(self.clock.utc().timestamp() * 1e6) + 1
-        query = {
-            "service": selector,
-            "start": str(end_us - int(window_s * 1e6)),
-            "end": str(end_us),
-            "limit": "20",
-            "raw": "true",
-        }
-        traces = _traces(await session.get("/api/traces", query, also=_NOT_FOUND))
-        stamps = (stamp for trace in traces for stamp in _stamps_of(trace, selector))
-        return max(stamps, default=None)
+        wanted = Search(selector, {}, end_us - int(window_s * 1e6), end_us, 20)
+        page = await self._page(session, lambda api: api.search(wanted))
+        # A trace comes with the spans of all its services.
+        own = (span.record.stamp_ns for span in page.spans if span.service == selector)
+        return max((stamp for stamp in own if stamp is not None), default=None)
 
-    async def _search(
-        self, session: ReadSession, question: Question, start_us: int, end_us: int
-    ) -> list[Json]:
-        """Traces of the route in the interval, halved for as long as a page is full."""
-        limit = self.options.row_limit
-        tags = {"coalmine.route": question.route}
-        if len(question.canaries) == 1:
-            tags["canary.id"] = question.canaries[0].canary_id
-        query = {
-            "service": question.canaries[0].service_name,
-            "tags": json.dumps(tags),
-            "start": str(start_us),
-            "end": str(end_us),
-            "limit": str(limit),
-            "raw": "true",
-        }
-        traces = _traces(await session.get("/api/traces", query, also=_NOT_FOUND))
-        if len(traces) < limit:
-            return traces
-        if end_us - start_us < 2:
-            raise ReadError(Reason.READBACK, f"{limit} traces or more in one microsecond")
-        middle_us = (start_us + end_us) // 2
-        early = await self._search(session, question, start_us, middle_us)
-        return early + await self._search(session, question, middle_us + 1, end_us)
+    async def canaries_in(self, trace_id: str, deadline_s: float) -> Linked:
+        """Ids of the canaries whose spans are in one trace."""
 
+        async def ask(session: ReadSession) -> Iterable[str]:
+            wanted = whole_id(trace_id)
+            return canary_ids(await self._trace(session, wanted), wanted)
 
-async def _by_id(session: ReadSession, question: Question) -> list[Json]:
-    # Canaries of one group share a trace id: each trace is fetched once.
-    found: list[Json] = []
-    for trace_id in dict.fromkeys(c.trace_id.hex() for c in question.canaries):
-        path = f"/api/traces/{trace_id}"
-        found += _traces(await session.get(path, {"raw": "true"}, also=_NOT_FOUND))
-    return found
+        return await self.linked(ask, deadline_s)
 
+    async def _trace(self, session: ReadSession, trace_id: str) -> list[Span]:
+        """Spans of one trace: the whole id, never what merely looks like it."""
+        page = await self._page(session, lambda api: api.by_id(trace_id))
+        return [span for span in page.spans if span.trace_id == trace_id]
 
-def _traces(answer: Json) -> list[Json]:
-    """Traces of a complete answer. Raises ReadError.
+    async def _search(self, session: ReadSession, wanted: Search) -> list[Span]:
+        """Spans of all traces in the interval, halved for as long as a page is full."""
+        page = await self._page(session, lambda api: api.search(wanted))
+        if page.traces < wanted.limit:
+            return list(page.spans)
+        if wanted.end_us - wanted.start_us < 2:
+            raise ReadError(Reason.READBACK, f"{wanted.limit} traces or more in one microsecond")
+        middle_us = (wanted.start_us + wanted.end_us) // 2
+        early = await self._search(session, _between(wanted, wanted.start_us, middle_us))
+        return early + await self._search(session, _between(wanted, middle_us + 1, wanted.end_us))
 
-    A 404 means "absent" only in Jaeger's own words: a proxy on a wrong path answers 404 too.
-    """
-    errors = items(member(answer, "errors") or [])
-    if errors and all(member(error, "code") == HTTPStatus.NOT_FOUND for error in errors):
-        return []
-    if errors:
-        raise ReadError(Reason.READBACK, f"answered with errors: {errors}"[:200])
-    return list(items(member(answer, "data")))
+    async def _page(
+        self, session: ReadSession, asked: Callable[[JaegerApi], tuple[str, Query]]
+    ) -> Page:
+        """The answer of the API that is spoken here, found by asking. Raises ReadError."""
+        words = ""
+        for api in tuple(self.spoken) or _APIS[self.options.api]:
+            response = await session.ask("GET", *asked(api), also=_NOT_FOUND)
+            try:
+                page = api.page(response)
+            except ReadError as exc:
+                words = f"HTTP {response.status}, {exc.detail}"
+                continue
+            self.spoken[:] = [api]
+            return page
+        raise ReadError(Reason.BACKEND_PROTOCOL, safe_text(words, 200))
 
 
-def _records(trace: Json) -> list[Record]:
-    found = []
-    for span in items(member(trace, "spans")):
-        tags = _tags(items(member(span, "tags")))
-        found.append(Record(tags.get("canary.id", ""), _start_ns(span), None, None, tags))
-    return found
-
-
-def _stamps_of(trace: Json, service: str) -> list[int]:
-    """Stamps of the spans of one service: a trace comes with those of all its services."""
-    processes = member(trace, "processes")
-    return [
-        _start_ns(span)
-        for span in items(member(trace, "spans"))
-        if member(processes, text(member(span, "processID")), "serviceName") == service
-    ]
-
-
-def _start_ns(span: Json) -> int:
-    return integer(member(span, "startTime")) * _US
-
-
-def _tags(tags: Sequence[Json]) -> dict[str, str]:
-    return {text(member(tag, "key")): str(member(tag, "value")) for tag in tags}
+def _between(wanted: Search, start_us: int, end_us: int) -> Search:
+    return Search(wanted.service, wanted.tags, start_us, end_us, wanted.limit)

@@ -1,12 +1,14 @@
 """loki: logs, found by the id in structured metadata and, apart from that, by the id in the line.
 
-Read from Loki 3.7's HTTP API (grafana.com/docs/loki, "HTTP API") and tried against 3.7.8.
+Read from Loki 3.7's HTTP API (grafana.com/docs/loki, "HTTP API") and tried against 3.7.8. Counts
+come from instant queries, the only ones whose cache a request can ask to pass by (`Cache-Control:
+no-cache`, grafana/loki#12896): asked with and without that, they are a pair.
 """
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Annotated, ClassVar, cast
 
@@ -22,6 +24,7 @@ from selfcheck.backends.http import (
     integer,
     items,
     member,
+    parse_json,
     strings,
     text,
 )
@@ -30,17 +33,29 @@ from selfcheck.backends.protocol import (
     AccessPath,
     Declaration,
     Dedupe,
+    Linked,
     Question,
     WriteRule,
 )
 from selfcheck.backends.sightings import Record, restored, sent_names
-from selfcheck.canary.model import Signal
+from selfcheck.backends.spans import part
+from selfcheck.canary.model import Canary, Signal
 
 _LOGS = frozenset({Signal.LOGS})
 BY_ID = AccessPath("by_id", 0.01, batched=True, signals=_LOGS)
 SEARCH = AccessPath("search", 0.01, batched=True, signals=_LOGS)
+AGGREGATE = AccessPath("aggregate", 0.01, batched=True, signals=_LOGS, counts_only=True)
+AGGREGATE_CACHED = AccessPath(
+    "aggregate_cached", 0.01, batched=True, signals=_LOGS, cached=True, counts_only=True
+)
 # Above this many ids the whole span of the route is read instead of a pattern of ids.
 IDS_IN_QUERY = 20
+# More copies than this of one id say nothing that this many do not.
+_COPIES = 100
+_SECOND_NS = 10**9
+_HEX = re.compile(r"[0-9a-fA-F]{1,32}")
+_MAY_CACHE: Mapping[str, str] = {"Cache-Control": ""}
+_NO_CACHE: Mapping[str, str] = {}
 
 
 class LokiOptions(HttpStoreOptions):
@@ -67,7 +82,7 @@ class LokiBackend(HttpStore):
     options_model: ClassVar[type[Options]] = LokiOptions
     declaration: ClassVar[Declaration] = Declaration(
         signals=_LOGS,
-        paths=(BY_ID, SEARCH),
+        paths=(BY_ID, SEARCH, AGGREGATE, AGGREGATE_CACHED),
         precision_ns=1,
         dedupe=Dedupe.COLLAPSES,
         dedupe_note="same stream, timestamp and line become one entry",
@@ -75,6 +90,13 @@ class LokiBackend(HttpStore):
         absent='200 with "result": []; a wrong tenant looks the same',
         source="grafana.com/docs/loki HTTP API, 2026-11",
         proved=("Loki 3.7.8",),
+        impossible={
+            "cached entries": "nothing asks Loki to pass by the cache of range queries, which holds"
+            " empty answers older than max_cache_freshness_per_query (10 min)",
+            "wrong tenant": "a tenant that was never written to is one without entries",
+        },
+        # query_ingesters_within: beyond it only flushed chunks are read.
+        hot_window_s=3 * 3600,
     )
 
     options: LokiOptions
@@ -94,7 +116,9 @@ class LokiBackend(HttpStore):
     async def records(
         self, session: ReadSession, question: Question, path: AccessPath
     ) -> Sequence[Record]:
-        """Entries of the route's span with the ids of `question`."""
+        """Entries of the route's span with the ids of `question`, or no more than their number."""
+        if path.counts_only:
+            return await _counted(session, question, _MAY_CACHE if path.cached else _NO_CACHE)
         by_id = path.name == BY_ID.name
         query = _by_id(question) if by_id else _search(question)
         entries = await self._entries(session, query, question.start_ns, question.end_ns)
@@ -118,6 +142,22 @@ class LokiBackend(HttpStore):
         }
         page = _entries(await session.get("/loki/api/v1/query_range", query))
         return max((entry.stamp_ns for entry in page), default=None)
+
+    async def trace_ids(self, canary: Canary, deadline_s: float) -> Linked:
+        """What the stored line has as `trace_id`: the field that Grafana's derived fields follow.
+
+        It is structured metadata both by OTLP and by Loki's own push.
+        """
+
+        async def ask(session: ReadSession) -> Iterable[str]:
+            at_ns = canary.stamp_ns
+            question = Question(canary.signal, canary.key.route, (canary,), at_ns, at_ns)
+            found = await self._entries(session, _by_id(question), at_ns, at_ns)
+            shown = (dict(entry.labels).get("trace_id", "") for entry in found)
+            # What is no id leads to no trace.
+            return [trace_id.lower().zfill(32) for trace_id in shown if _HEX.fullmatch(trace_id)]
+
+        return await self.linked(ask, deadline_s)
 
     async def _entries(
         self, session: ReadSession, query: str, start_ns: int, end_ns: int
@@ -146,6 +186,31 @@ class LokiBackend(HttpStore):
                 raise ReadError(Reason.READBACK, f"{limit} lines or more at one timestamp")
             # The last stamp is asked for again: a page may end between lines that share it.
             start_ns = last_ns
+
+
+async def _counted(
+    session: ReadSession, question: Question, headers: Mapping[str, str]
+) -> list[Record]:
+    """A record for each entry that is counted, without its stamp: a count shows none.
+
+    The range of a count excludes its start and includes its end.
+    """
+    end_ns, found = question.end_ns + 1, []
+    width_s = (end_ns - question.start_ns) // _SECOND_NS + 1
+    for start in range(0, len(question.canaries), IDS_IN_QUERY):
+        # A count has a series for each id, and Loki refuses more than 500.
+        some = replace(question, canaries=question.canaries[start : start + IDS_IN_QUERY])
+        expression = f"sum by (canary_id) (count_over_time({_by_id(some)} [{width_s}s]))"
+        query = {"query": expression, "time": str(end_ns)}
+        response = await session.ask("GET", "/loki/api/v1/query", query, headers=headers)
+        for one in items(_result(parse_json(response.body), "vector")):
+            value = items(member(one, "value"))
+            if len(value) != 2:
+                raise ReadError(Reason.BACKEND_PROTOCOL, "a count that is no pair")
+            canary_id = strings(member(one, "metric")).get("canary_id", "")
+            times = min(_COPIES, integer(value[1]))
+            found += [Record(canary_id, None, None, None, {})] * times
+    return found
 
 
 def _selector(question: Question) -> str:
@@ -183,12 +248,17 @@ def _quote(value: str) -> str:
 
 
 def _entries(answer: Json) -> list[Entry]:
+    return [entry for stream in items(_result(answer, "streams")) for entry in _stream(stream)]
+
+
+def _result(answer: Json, kind: str) -> Json:
+    """The result of a complete answer: one with warnings may be partial. Raises ReadError."""
     data = member(answer, "data")
-    if member(answer, "status") != "success" or member(data, "resultType") != "streams":
-        raise ReadError(Reason.BACKEND_PROTOCOL, "not the streams of a range query")
-    if items(cast("dict[str, Json]", answer).get("warnings") or []):
+    if member(answer, "status") != "success" or member(data, "resultType") != kind:
+        raise ReadError(Reason.BACKEND_PROTOCOL, f"the result is no {kind}")
+    if items(part(answer, "warnings") or []):
         raise ReadError(Reason.READBACK, "answered with warnings: may be partial")
-    return [entry for stream in items(member(data, "result")) for entry in _stream(stream)]
+    return member(data, "result")
 
 
 def _stream(stream: Json) -> list[Entry]:

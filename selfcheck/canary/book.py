@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections import Counter, deque
 from collections.abc import Awaitable, Collection, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice, takewhile
 from typing import TypeVar
 
@@ -18,13 +19,14 @@ from selfcheck.canary.deadline import deadline_s, target_s
 from selfcheck.canary.judge import age_bounds_s, received
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.ledger import OPEN_S, Ledger
-from selfcheck.canary.model import Account, CanaryKey, LedgerRow, Outcome, Receipt
+from selfcheck.canary.model import Account, CanaryKey, LedgerRow, Look, Outcome, Receipt
 from selfcheck.canary.route import RouteSpec
 from selfcheck.canary.window import Evidence, RouteVerdict, newest_verified, route_verdict
 
 T = TypeVar("T")
-_KEPT_ROWS = 1000
+KEPT_ROWS = 1000
 _OPEN_ROWS = 10_000
+_LOOKS = 40
 
 
 class RouteBook:
@@ -41,11 +43,13 @@ class RouteBook:
         self._moves, self._in_flight = 0, 0
         self.imbalance = ""
         self.ever_seen = False
-        self.delays_s: deque[float] = deque(maxlen=max(_KEPT_ROWS, rules.many_sightings))
+        self.delays_s: deque[float] = deque(maxlen=max(KEPT_ROWS, rules.many_sightings))
         self._spec, self._ledger, self._clock, self._rules = spec, ledger, clock, rules
         self._floor_s = floor_s
         self._rows: dict[CanaryKey, LedgerRow] = {}
         self._unwritten: dict[CanaryKey, LedgerRow] = {}
+        # Reads that looked for a row since it was last written: they wait for its next commit.
+        self._looks: dict[CanaryKey, tuple[Look, ...]] = {}
         # One writer at a time: a receipt must not be overwritten by a judgement made without it.
         self._writing = asyncio.Lock()
 
@@ -53,8 +57,8 @@ class RouteBook:
         """Read everything from the ledger; the open rows, oldest first. Raises StoreError."""
         name, ledger = self._spec.name, self._ledger
         open_rows = list(await self.durable(ledger.unsettled(name, _OPEN_ROWS)))
-        recent = list(await self.durable(ledger.recent(name, _KEPT_ROWS)))
-        delays = await self.durable(ledger.delays_s(name, self.delays_s.maxlen or _KEPT_ROWS))
+        recent = list(await self.durable(ledger.recent(name, KEPT_ROWS)))
+        delays = await self.durable(ledger.delays_s(name, self.delays_s.maxlen or KEPT_ROWS))
         account = await self.durable(ledger.account(name))
         self._take(account)
         self.delays_s.extend(reversed(delays))
@@ -120,18 +124,41 @@ class RouteBook:
 
     def newest(self) -> Iterator[LedgerRow]:
         """Rows from the newest, at most as many as are kept."""
-        return islice(reversed(self._rows.values()), _KEPT_ROWS)
+        return islice(reversed(self._rows.values()), KEPT_ROWS)
 
     def pending(self) -> list[LedgerRow]:
         """Rows without an outcome, oldest first."""
         return [row for row in self._rows.values() if row.outcome is Outcome.PENDING]
 
+    def looked(self, key: CanaryKey, look: Look) -> None:
+        """Remember a read that looked for a row; the ledger hears of it when the row is settled.
+
+        Of many the first and the last ones are kept.
+        """
+        known = (*self._looks.get(key, self._rows[key].looks), look)
+        if len(known) > _LOOKS:
+            known = (*known[: _LOOKS // 2], *known[-_LOOKS // 2 :])
+        self._looks[key] = known
+
+    def polled_s(self, key: CanaryKey) -> float:
+        """Boot seconds of the last complete look at a row sent in this boot; 0 without one."""
+        row = self._rows[key]
+        looks = self._looks.get(key, row.looks)
+        asked = [row.sent.boot_s + look.at_s for look in looks if look.complete]
+        return asked[-1] if asked else 0.0
+
+    def _told(self, row: LedgerRow) -> LedgerRow:
+        """The row with all the looks at it."""
+        looks = self._looks.get(row.canary.key)
+        return row if looks is None else replace(row, looks=looks)
+
     def forget(self, held: Collection[CanaryKey]) -> None:
         """Drop the oldest rows beyond those that are kept, save those that are `held`."""
-        surplus = len(self._rows) - _KEPT_ROWS
+        surplus = len(self._rows) - KEPT_ROWS
         for key in list(islice(self._rows, max(0, surplus))):
             if key not in held:
                 del self._rows[key]
+                self._looks.pop(key, None)
 
     async def receive(self, key: CanaryKey, receipt: Receipt, now: Instant) -> list[LedgerRow]:
         """Keep a receipt; the row, when the receipt judged it.
@@ -141,7 +168,7 @@ class RouteBook:
         """
         async with self._writing:
             was = self._rows[key]
-            row = received(was, receipt, now)
+            row = self._told(received(was, receipt, now))
             self._rows[key] = row
             self._unwritten[key] = row
             try:
@@ -180,10 +207,12 @@ class RouteBook:
             fresh = [(b, a) for b, a in changed if a is not b and self._rows[b.canary.key] is b]
             if not fresh:
                 return []
+            fresh = [(before, self._told(after)) for before, after in fresh]
             with self._committing():
                 await self.durable(self._ledger.settle([after for _, after in fresh]))
                 for before, after in fresh:
                     self._rows[after.canary.key] = after
+                    self._looks.pop(after.canary.key, None)
                     self._moved(before.outcome, after.outcome)
                     self._learn(before, after)
         return [after for before, after in fresh if after.outcome is not before.outcome]
@@ -241,11 +270,15 @@ class RouteBook:
         row = newest_verified(list(self.newest()), sampled=self._spec.sampled)
         return age_bounds_s(row.sent, now)[1] if row else None
 
-    def evidence(self, now: Instant) -> Evidence:
-        """What the verdict of the route is made of at `now`."""
+    def evidence(self, now: Instant, pace: float = 1.0, capped: str = "") -> Evidence:
+        """What the verdict of the route is made of at `now`.
+
+        pace: by how much a cap stretches the interval. capped: why nothing is sent, in words.
+        """
         rows = list(self.newest())
         recent = takewhile(lambda row: age_bounds_s(row.sent, now)[1] <= OPEN_S, rows)
-        limit = freshness_limit_s(self._spec.every_s, self.deadline_s, self._rules.confirm_after)
+        every_s = self._spec.every_s * pace
+        limit = freshness_limit_s(every_s, self.deadline_s, self._rules.confirm_after)
         return Evidence(
             rows=rows,
             hour=list(recent),
@@ -255,6 +288,7 @@ class RouteBook:
             drop_declared=self._spec.expect_drop is not None,
             imbalance=self.imbalance,
             target_s=self.target_s,
+            capped=capped,
         )
 
     def replay(self, now: Instant) -> RouteVerdict | None:
@@ -273,6 +307,7 @@ class RouteBook:
                 drop_declared=evidence.drop_declared,
                 imbalance="",
                 target_s=None,
+                capped="",
             )
             verdict = route_verdict(step, self._rules, verdict)
         return verdict

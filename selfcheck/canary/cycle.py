@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from core.clock import Clock, Instant, instant
@@ -11,26 +11,38 @@ from core.reason import Reason
 from core.result import RunEnvelope
 from core.verdict import Verdict
 from probes.protocol import RunContext
-from selfcheck.backends.protocol import AccessPath, Backend, Dedupe, Question, Reading
-from selfcheck.canary.book import RouteBook
+from selfcheck.backends.protocol import AccessPath, Backend, Dedupe, Reading
+from selfcheck.canary.book import KEPT_ROWS, RouteBook
 from selfcheck.canary.budget import ReadBackoff, ReadBudget
+from selfcheck.canary.compare import same_record
 from selfcheck.canary.deadline import percentile
-from selfcheck.canary.judge import UNDECIDED, Bench, duplicated, judge, past_deadline, unread
+from selfcheck.canary.judge import (
+    UNDECIDED,
+    Bench,
+    duplicated,
+    judge,
+    past_deadline,
+    unread,
+)
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.ledger import Epoch, Ledger
-from selfcheck.canary.looks import Looks
-from selfcheck.canary.make import make_beat, make_canary
+from selfcheck.canary.looks import Looks, look_of, question_of
+from selfcheck.canary.make import make_beat, make_canary, make_row
 from selfcheck.canary.model import (
     Canary,
     CanaryKey,
     LedgerRow,
     Outcome,
+    Receipt,
+    Sent,
+    Sighting,
     Signal,
 )
-from selfcheck.canary.paths import AccessPaths
+from selfcheck.canary.paths import AccessPaths, Sample
 from selfcheck.canary.policy import sampled
 from selfcheck.canary.report import canary_envelope, route_envelope, unix_ns
 from selfcheck.canary.route import RouteSpec, RouteStatus
+from selfcheck.canary.volume import VolumeGuard, VolumeMeter
 from selfcheck.canary.window import RouteVerdict, is_loss, judged, route_verdict
 from selfcheck.injectors.protocol import Injector
 
@@ -40,11 +52,11 @@ _SECOND_NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class _Errand:
-    """One read: these canaries by this path. sample: it only judges the path."""
+    """One read: these canaries by this path. sample: set when it only judges the path."""
 
     path: AccessPath
     keys: tuple[CanaryKey, ...]
-    sample: bool
+    sample: Sample | None = None
 
 
 class RouteCycle:
@@ -64,8 +76,9 @@ class RouteCycle:
         generation: int,
         backoff: ReadBackoff,
         intended: Callable[[LedgerRow], str] | None = None,
+        meter: VolumeMeter | None = None,
     ) -> None:
-        """`backoff` is shared by all routes of `backend`.
+        """`backoff` and `meter` are shared by all routes of `backend`.
 
         intended: evidence (say, of a filter's own counter) that a missing canary was dropped on
         purpose, "" when there is none.
@@ -79,8 +92,10 @@ class RouteCycle:
         self._clock, self._rng, self._epoch = clock, rng, epoch
         self._publish, self._rules, self._generation = publish, judging, generation
         self._backoff, self._intended = backoff, intended
-        self._primary, self._paths = paths[0], AccessPaths(paths, judging)
+        watched = backend.declaration.judged_only(spec.signal)
+        self._primary, self._paths = paths[0], AccessPaths(paths, judging, watched)
         self._book = RouteBook(spec, ledger, clock, judging, self._primary.floor_s)
+        self._volume = VolumeGuard(meter or VolumeMeter(), judging, spec.name, spec.every_s, clock)
         self._looks = Looks(judging, rng)
         self._budget = ReadBudget(judging, clock.monotonic())
         self._opening, self._loading, self._loaded = asyncio.Lock(), asyncio.Lock(), False
@@ -88,6 +103,8 @@ class RouteCycle:
         self._doubt: LedgerRow | None = None
         self._last_stamp_ns = 0
         self._injected_s: float | None = None
+        # Boot seconds until which a read error kept the store from being asked.
+        self._unread_s = 0.0
         self._audited_s = 0.0
         self._verdict: RouteVerdict | None = None
         self._told: tuple[Verdict, Reason] | None = None
@@ -97,16 +114,24 @@ class RouteCycle:
     async def inject(self, context: RunContext) -> None:
         """Send one canary; its row is durable first.
 
-        Raises StoreBusyError (nothing was sent) when the ledger is not durable in time; what an
-        injector raises leaves the row behind as "maybe sent".
+        Raises StoreBusyError (nothing was sent) when the ledger is not durable in time, and
+        CapReachedError (nothing was sent, no row) when our own volume cap is used up or spares
+        this one; what an injector raises leaves the row behind as "maybe sent".
         """
         await self.load()
+        self._volume.spare(self._injected_s)
         row = await self._open()
         limit = min(self._rules.injection_deadline, context.deadline_s)
         receipt = await self._injector.send(row.canary, limit)
-        now = instant(self._clock)
+        await self._received(row, receipt, instant(self._clock))
+
+    async def _received(self, row: LedgerRow, receipt: Receipt, now: Instant) -> None:
+        key = row.canary.key
+        self._volume.sent(receipt)
         self._looks.plan(row, now.boot_s + self._first_wait_s(), now.boot_id)
-        self._report(await self._book.receive(row.canary.key, receipt, now))
+        if receipt.sent is Sent.ACCEPTED:
+            self._paths.accepted(key, now)
+        self._report(await self._book.receive(key, receipt, now))
 
     async def _open(self) -> LedgerRow:
         """Commit the next row. One at a time, so that sequence numbers stay dense."""
@@ -139,23 +164,7 @@ class RouteCycle:
 
     def _make(self, now: Instant) -> LedgerRow:
         canary = self._canary(unix_ns(now.utc))
-        return LedgerRow(
-            canary=canary,
-            sent=now,
-            sent_under=self.spec.sent_under,
-            deadline_s=self._book.deadline_s,
-            receipt=None,
-            outcome=Outcome.PENDING,
-            reason=Reason.STARTING,
-            judged=None,
-            seen=None,
-            delay_s=None,
-            copies=None,
-            empty_read=None,
-            empty_path="",
-            diff="",
-            first_path="",
-        )
+        return make_row(canary, now, self.spec.sent_under, self._book.deadline_s)
 
     def _canary(self, now_ns: int) -> Canary:
         spec = self.spec
@@ -198,6 +207,9 @@ class RouteCycle:
             for row in rows:
                 self._looks.plan(row, now.boot_s, now.boot_id)
             self._seq = self._book.last_seq(self._epoch.number)
+            known = list(self._book.newest())
+            self._volume.recall(known, KEPT_ROWS)
+            self._paths.recall(r for r in known[::-1] if r.sent_under == self.spec.sent_under)
             self._verdict = self._book.replay(now)
             self._loaded = True
 
@@ -225,13 +237,16 @@ class RouteCycle:
 
     async def _expire(self) -> None:
         """While the store must not be asked, a passed deadline makes a canary unknown."""
-        if self._blocked_s() > 0:
+        if (barred_s := self._blocked_s()) > 0:
             now = instant(self._clock)
+            self._unread_s = now.boot_s + barred_s
             rows = self._book.pending()
-            await self._settle([(row, unread(row, self._backoff.reason, now)) for row in rows])
+            reason = self._backoff.reason if self._volume.reads_left else Reason.CAP
+            await self._settle([(row, unread(row, reason, now)) for row in rows])
 
     def _blocked_s(self) -> float:
-        return self._backoff.wait_s(self._clock.monotonic())
+        wait = self._backoff.wait_s(self._clock.monotonic())
+        return wait if self._volume.reads_left else max(wait, self._rules.poll_late_max)
 
     def _errands(self) -> Iterator[_Errand]:
         """Reads that are due: confirming ones, first and further looks, access path samples."""
@@ -254,7 +269,7 @@ class RouteCycle:
         yield from self._batches(lead, others)
         yield from self._confirmations([r for r in confirming if r.outcome is Outcome.UNKNOWN])
         for sample in [one for one in self._paths.samples if one.at_s <= now.boot_s]:
-            yield _Errand(sample.path, (sample.key,), sample=True)
+            yield _Errand(sample.path, (sample.key,), sample)
 
     def _to_confirm(self, row: LedgerRow, now: Instant) -> bool:
         other = self._paths.other(row.empty_path)
@@ -271,17 +286,22 @@ class RouteCycle:
             )
 
     def _batches(self, path: AccessPath, rows: Sequence[LedgerRow]) -> Iterator[_Errand]:
-        keys = sorted(row.canary.key for row in rows)
+        # One by one, what is on its way goes before what an outage left behind: the newest make
+        # the verdict, and a budget that only serves the oldest never gets to them.
+        left = {r.canary.key for r in rows if r.outcome is not Outcome.PENDING}
+        keys = sorted(
+            (r.canary.key for r in rows), key=lambda key: (not path.batched and key in left, key)
+        )
         limit = min(self._rules.batch_rows, self._backend.declaration.row_limit)
         size = max(1, limit) if path.batched else 1
         for start in range(0, len(keys), size):
-            yield _Errand(path, tuple(keys[start : start + size]), sample=False)
+            yield _Errand(path, tuple(keys[start : start + size]))
 
     async def _run(self, errand: _Errand) -> None:
         rows = [self._book.get(key) for key in errand.keys]
         reading = await self._ask(errand.path, rows)
         if errand.sample:
-            self._paths.sampled(errand.path, rows[0], reading, instant(self._clock))
+            self._paths.sampled(errand.sample, rows[0], reading, instant(self._clock))
             return
         await self._judge(errand.path, rows, reading)
         absent = [
@@ -298,34 +318,50 @@ class RouteCycle:
                     await self._judge(extra.path, again, await self._ask(extra.path, again))
 
     async def _ask(self, path: AccessPath, rows: Sequence[LedgerRow]) -> Reading:
-        canaries = tuple(row.canary for row in rows)
-        stamps = [canary.stamp_ns for canary in canaries]
-        stamped = self.spec.stamped
-        end_ns = max(stamps) if stamped else unix_ns(instant(self._clock).utc)
-        question = Question(
-            self.spec.signal, self.spec.name, canaries, min(stamps), end_ns, stamped
+        question = question_of(
+            self.spec.signal,
+            [row.canary for row in rows],
+            unix_ns(instant(self._clock).utc),
+            stamped=self.spec.stamped,
         )
         reading = await self._backend.read(question, path, self._rules.read_timeout)
-        now_s = self._clock.monotonic()
+        self._volume.read()
+        if not path.evidence and reading.retry_after_s is None:
+            # A cache answers while its store is down, an aggregate fails while it is up.
+            return reading
         if reading.complete:
             self._backoff.succeeded()
         else:
+            now_s = self._clock.monotonic()
             self._backoff.failed(now_s, reading.retry_after_s, reading.reason)
+            self._unread_s = now_s + self._blocked_s()
         return reading
 
     async def _judge(self, path: AccessPath, rows: Sequence[LedgerRow], reading: Reading) -> None:
         now = instant(self._clock)
         # A receipt may have come while the read was under way.
         rows = [self._book.get(row.canary.key) for row in rows]
+        found: dict[str, tuple[Sighting, ...]] = {}
+        for one in reading.sightings:
+            found[one.canary_id] = (*found.get(one.canary_id, ()), one)
         after: list[LedgerRow] = []
         for row in rows:
-            after.append(judge(row, reading, path, now, self._bench(row, after)))
+            own = replace(reading, sightings=found.get(row.canary.canary_id, ()))
+            after.append(judge(row, own, path, now, self._bench(row, after)))
             self._paths.note(row.canary.key, path, reading)
+            seen = self._shows(row, own)
+            self._book.looked(row.canary.key, look_of(row, own, path, seen=seen))
         await self._settle(list(zip(rows, after, strict=True)))
         current = [self._book.get(row.canary.key) for row in rows]
         self._looks.again(current, now)
         for before, row in zip(rows, current, strict=True):
             self._paths.judged(before, row, path, now)
+
+    def _shows(self, row: LedgerRow, reading: Reading) -> bool:
+        precision_ns, stamped = self._backend.declaration.precision_ns, self.spec.stamped
+        return reading.complete and any(
+            same_record(row.canary, one, precision_ns, stamped=stamped) for one in reading.sightings
+        )
 
     def _bench(self, row: LedgerRow, just_judged: Sequence[LedgerRow]) -> Bench:
         other = self._paths.other(self._primary.name)
@@ -337,6 +373,7 @@ class RouteCycle:
             sent_under=self.spec.sent_under,
             intended=self._intent(row, just_judged),
             stamped=self.spec.stamped,
+            unread=max(row.sent.boot_s, self._book.polled_s(row.canary.key)) < self._unread_s,
         )
 
     def _intent(self, row: LedgerRow, just_judged: Sequence[LedgerRow]) -> str:
@@ -368,8 +405,7 @@ class RouteCycle:
     def _next_s(self) -> float:
         now = self._clock.monotonic()
         # A canary injected while this sleeps wants its first look in time.
-        ahead = self._injected_s + self.spec.every_s if self._injected_s is not None else now
-        coming = max(ahead + self._first_wait_s() - now, self._rules.first_read_after)
+        coming = max(self._ahead_s(now) + self._first_wait_s(), self._rules.first_read_after)
         moments = [one.at_s for one in self._paths.samples]
         if (look := self._looks.next_s()) is not None:
             moments.append(look)
@@ -379,8 +415,18 @@ class RouteCycle:
         if wait <= 0:
             # Deadlines go on passing while the store must not be asked.
             held = max(self._blocked_s(), self._budget.wait_s(now))
-            wait = min(held, self._rules.poll_first)
+            wait = min(held, self._rules.poll_first if self._volume.reads_left else held)
         return min(wait, coming, self.spec.every_s)
+
+    def _ahead_s(self, now_s: float) -> float:
+        """Seconds until the next canary is due; runs that were left out do not hurry the steps."""
+        if self._injected_s is None:
+            return 0.0
+        every_s, since_s = self.spec.every_s, now_s - self._injected_s
+        over_s = since_s % every_s
+        # One that is due just now may be under way.
+        due = since_s >= every_s and over_s < self._rules.first_read_after
+        return 0.0 if due else every_s - over_s
 
     # Telling.
 
@@ -412,7 +458,11 @@ class RouteCycle:
             self._report([])
 
     def _present(self, now: Instant) -> RouteVerdict:
-        return route_verdict(self._book.evidence(now), self._rules, self._verdict)
+        pace, capped = self._volume.pace(), ""
+        if math.isinf(pace):
+            pace, capped = 1.0, self._volume.told()
+        evidence = self._book.evidence(now, pace, capped)
+        return route_verdict(evidence, self._rules, self._verdict)
 
     def status(self) -> RouteStatus:
         """The route at this moment: its verdict has aged, whether or not a read got through."""

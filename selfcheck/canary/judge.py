@@ -34,6 +34,7 @@ _TOLD = frozenset(
         Reason.DESCRIPTORS,
         Reason.INTERNAL,
         Reason.LAG,
+        Reason.CAP,
     }
 )
 
@@ -50,7 +51,8 @@ class Bench:
     ever_seen: whether this route ever saw one of its canaries; without that, absence may as well
     be a wrong tenant, selector or path. sent_under: the parameters that are read under now.
     intended: evidence of an intended drop, "" when there is none. stamped: whether stored records
-    carry the stamps of their canaries.
+    carry the stamps of their canaries. unread: whether the store could not be asked lately, so
+    that nobody can tell when a canary that is there now became visible.
     """
 
     rules: JudgingRules
@@ -60,6 +62,7 @@ class Bench:
     sent_under: str
     intended: str = ""
     stamped: bool = True
+    unread: bool = False
 
 
 def age_bounds_s(then: Instant, now: Instant) -> tuple[float, float]:
@@ -116,7 +119,7 @@ def judge(
         if same_record(row.canary, s, bench.precision_ns, stamped=bench.stamped)
     ]
     if found:
-        return _seen(row, found, reading, path, now, bench.rules)
+        return _seen(row, found, reading, path, now, bench)
     return _absent(row, reading, path, now, bench)
 
 
@@ -135,21 +138,25 @@ def _seen(
     reading: Reading,
     path: AccessPath,
     now: Instant,
-    rules: JudgingRules,
+    bench: Bench,
 ) -> LedgerRow:
     row = replace(row, copies=_copies(row, found))
     if not ALLOWED[row.outcome]:
         return row
     diff = difference(row.canary, found)
-    on_time = age_bounds_s(row.sent, reading.asked)[1] <= row.deadline_s + rules.deadline_slack
+    was_missing = row.outcome in {Outcome.LOST, Outcome.POLICY_DROP}
+    limit_s = row.deadline_s + bench.rules.deadline_slack
+    on_time = age_bounds_s(row.sent, reading.asked)[1] <= limit_s
     outcome, reason = _outcome_seen(row.outcome, altered=bool(diff), on_time=on_time)
     if reason is Reason.LATE and not _was_absent(row):
         reason = Reason.READBACK
     least, most = age_bounds_s(row.sent, now)
     # After an outage of our own reading, or on a path that was not asked before, nobody knows
     # when it became visible: to learn a delay from that would stretch every later deadline.
-    polled = row.empty_read is not None and row.empty_path == path.name
-    bounded = least == most and (polled or (on_time and row.empty_read is None))
+    # What was called missing had been looked for by every path that can tell.
+    polled = row.empty_read is not None and (row.empty_path == path.name or was_missing)
+    watched = least == most and not bench.unread
+    bounded = watched and (polled or (on_time and row.empty_read is None))
     return replace(
         row,
         outcome=outcome,
@@ -201,6 +208,9 @@ def _absent(
         return _undecided(row, Reason.RECONFIGURED, now)
     if row.receipt is None or row.receipt.sent is Sent.MAYBE:
         return _undecided(row, Reason.MAYBE_SENT, now)
+    if age_bounds_s(row.sent, reading.asked)[0] < path.floor_s:
+        # A healthy store would not show it by this path yet: not to be there proves nothing.
+        return row
     if row.empty_read is None:
         return replace(row, empty_read=reading.asked, empty_path=path.name)
     if not _confirms(row, row.empty_read, reading, path, bench):

@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from core.options import Duration, Options
+from core.options import Duration, Options, Size
 
 
 class JudgingRules(Options):
@@ -27,9 +27,14 @@ class JudgingRules(Options):
     read_timeout: Duration = Field(10.0, description="Deadline of one read.")
     batch_rows: int = Field(500, ge=1, le=5000, description="Canaries asked for in one read.")
     all_paths_every: int = Field(5, ge=1, description="One canary in so many by every path.")
+    cached_every: Duration = Field(900.0, description="Between two tests of what caches answer.")
     backoff_first: Duration = Field(1.0, description="Wait after the first read error.")
     backoff_max: Duration = Field(60.0, description="Largest wait between read errors.")
     retry_after_max: Duration = Field(600.0, description="Largest Retry-After that is honoured.")
+    recheck_every: int = Field(
+        60, ge=0, description="One seen canary in so many is looked for again; 0 = none."
+    )
+    rechecks_per_minute: float = Field(2.0, gt=0, description="Recheck reads of a route.")
     # Judging.
     deadline_floor: Duration = Field(30.0, description="No deadline is shorter.")
     deadline_ceiling: Duration = Field(900.0, description="No deadline is longer.")
@@ -40,6 +45,9 @@ class JudgingRules(Options):
     many_sightings: int = Field(1000, ge=2, description="From here the 99.9th percentile counts.")
     confirm_after: Duration = Field(5.0, description="From an empty read to the confirming one.")
     target_margin: Duration = Field(5.0, description="Least delay target above the path's floor.")
+    # Own volume, per backend.
+    cap_bytes_per_day: Size | None = Field(None, description="Canary bytes sent, per UTC day.")
+    cap_reads_per_day: int | None = Field(None, ge=1, description="Reads made, per UTC day.")
     # The verdict of a route.
     window: int = Field(6, ge=2, le=100, description="Judged canaries that make the verdict.")
     losses_to_fail: int = Field(2, ge=1, description="Losses in the window that are a failure.")

@@ -28,7 +28,7 @@ class Ledger(Protocol):
         ...
 
     async def open(self, row: LedgerRow) -> None:
-        """Commit a `pending` row before its canary is sent."""
+        """Commit a `pending` row before its canary is sent. Raises StoreError while it is full."""
         ...
 
     async def receive(self, key: CanaryKey, receipt: Receipt) -> None:
@@ -36,7 +36,10 @@ class Ledger(Protocol):
         ...
 
     async def settle(self, rows: Sequence[LedgerRow]) -> None:
-        """Write the judged state of `rows` in one transaction, counting outcome transitions."""
+        """Write the judged state of `rows` in one transaction, counting outcome transitions.
+
+        A row that was pruned meanwhile stays under the outcome that went into the totals.
+        """
         ...
 
     async def unsettled(self, route: str, limit: int) -> Sequence[LedgerRow]:

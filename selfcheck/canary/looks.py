@@ -5,11 +5,17 @@ from dataclasses import dataclass
 from random import Random
 
 from core.clock import Instant
+from core.text import safe_text
+from selfcheck.backends.protocol import AccessPath, Question, Reading
 from selfcheck.canary.judge import UNDECIDED, age_bounds_s
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.ledger import OPEN_S, OPEN_UNKNOWN_S
-from selfcheck.canary.model import CanaryKey, LedgerRow, Outcome
+from selfcheck.canary.model import Canary, CanaryKey, LedgerRow, Look, Outcome, Signal
 
+_DETAIL_CHARS = 160
+# Query frontends cut start and end of a range to their step: Grafana Mimir's and Loki's to at most
+# a minute by default. What is asked for too much is left out by stamp and id.
+_ALIGNED_NS = 60_000_000_000
 _SEEN = frozenset({Outcome.OK, Outcome.LATE, Outcome.ALTERED})
 
 
@@ -30,6 +36,34 @@ def is_open(row: LedgerRow, now: Instant) -> bool:
         return True
     limit_s = OPEN_UNKNOWN_S if row.outcome is Outcome.UNKNOWN else OPEN_S
     return row.outcome not in _SEEN and age_bounds_s(row.sent, now)[0] <= limit_s
+
+
+def question_of(
+    signal: Signal, canaries: Sequence[Canary], now_ns: int, *, stamped: bool
+) -> Question:
+    """The question for canaries of one route: a wider range than their stamps, on both sides."""
+    stamps = [canary.stamp_ns for canary in canaries]
+    end_ns = max(stamps) if stamped else max(now_ns, *stamps)
+    return Question(
+        signal,
+        canaries[0].key.route,
+        tuple(canaries),
+        min(stamps) - _ALIGNED_NS,
+        end_ns + _ALIGNED_NS,
+        stamped,
+    )
+
+
+def look_of(row: LedgerRow, reading: Reading, path: AccessPath, *, seen: bool) -> Look:
+    """What the ledger keeps of one read that asked `path` for `row`."""
+    return Look(
+        at_s=age_bounds_s(row.sent, reading.asked)[1],
+        path=path.name,
+        complete=reading.complete,
+        seen=seen,
+        reason=reading.reason,
+        detail=safe_text(reading.detail, _DETAIL_CHARS),
+    )
 
 
 class Looks:

@@ -6,13 +6,16 @@ No part of a trace id is structured: probabilistic samplers read its bits.
 import hashlib
 from collections.abc import Mapping
 
-from selfcheck.canary.model import Canary, CanaryKey, Signal
+from core.clock import Instant
+from core.reason import Reason
+from selfcheck.canary.model import Canary, CanaryKey, LedgerRow, Outcome, Signal
 
 BODY_BYTES = 100
 KEEP = "canary.keep"
-# Sequence numbers of one epoch, in the values of unstamped samples: exact in a float (2^53) for
-# two million starts.
+# Sequence numbers of one epoch, in the values of unstamped samples, and epochs until they repeat:
+# together what a float holds exactly (2^53).
 EPOCH_SPAN = 1 << 32
+EPOCHS = 1 << 21
 _SECOND_NS = 1_000_000_000
 
 
@@ -49,8 +52,29 @@ def make_canary(
         service_name=service_name,
         service_instance=f"coalmine-{instance}",
         body=make_body(canary_id),
-        value=float(key.seq if stamped else key.epoch * EPOCH_SPAN + key.seq),
+        value=float(key.seq if stamped else key.epoch % EPOCHS * EPOCH_SPAN + key.seq),
         attributes=_attributes(instance, key, canary_id, service_name, metric=metric, keep=keep),
+    )
+
+
+def make_row(canary: Canary, sent: Instant, sent_under: str, deadline_s: float) -> LedgerRow:
+    """The row of a canary that is about to be sent: nothing is known of it yet."""
+    return LedgerRow(
+        canary=canary,
+        sent=sent,
+        sent_under=sent_under,
+        deadline_s=deadline_s,
+        receipt=None,
+        outcome=Outcome.PENDING,
+        reason=Reason.STARTING,
+        judged=None,
+        seen=None,
+        delay_s=None,
+        copies=None,
+        empty_read=None,
+        empty_path="",
+        diff="",
+        first_path="",
     )
 
 

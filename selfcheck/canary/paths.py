@@ -1,80 +1,129 @@
 """Each access path of a store judged on its own: one that works never hides one that does not."""
 
+import math
 from collections import deque
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 
 from core.clock import Instant
+from core.reason import Reason
 from core.verdict import Verdict
 from selfcheck.backends.protocol import AccessPath, Reading
-from selfcheck.canary.judge import past_deadline
+from selfcheck.canary.deadline import percentile
+from selfcheck.canary.judge import age_bounds_s, past_deadline
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.model import CanaryKey, LedgerRow, Outcome
 from selfcheck.canary.route import PathStatus
 
 _SEEN = frozenset({Outcome.OK, Outcome.LATE, Outcome.ALTERED})
+_KEPT_DELAYS = 200
 
 
 class Answer(StrEnum):
-    """What a path made of a canary that is known to be stored, or known to be lost."""
+    """What a path made of a canary that is known to be stored, or known to be lost.
+
+    STALE: a cache went on answering without it.
+    """
 
     OK = "ok"
     LOST = "lost"
     BLIND = "blind"
+    STALE = "stale"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PathTally:
-    """The newest answers of one path."""
+    """The newest answers of one path, its delays, and since when its verdict has been the same."""
 
     name: str
-    answers: deque[Answer]
     rules: JudgingRules
+    answers: deque[Answer]
+    delays_s: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT_DELAYS))
+    since: datetime | None = None
 
     @classmethod
     def empty(cls, name: str, rules: JudgingRules) -> "PathTally":
         """Nothing asked yet."""
-        return cls(name, deque(maxlen=rules.window), rules)
+        return cls(name, rules, deque(maxlen=rules.window))
+
+    def add(self, answer: Answer, now: Instant, delay_s: float | None = None) -> None:
+        """Count one answer; a verdict that changed by it began `now`."""
+        before = self.verdict() if self.answers else None
+        self.answers.append(answer)
+        if delay_s is not None:
+            self.delays_s.append(delay_s)
+        if self.verdict() != before:
+            self.since = now.utc
 
     def status(self) -> PathStatus:
-        """Counts and verdict: nothing shown and nothing missed is `blind`."""
-        counts = {answer: self.answers.count(answer) for answer in Answer}
+        """Counts, delays and verdict: nothing shown and nothing missed is `blind`."""
+        verdict, reason = self.verdict()
+        known = self.delays_s
         return PathStatus(
-            self.name,
-            self._verdict(counts),
-            counts[Answer.OK],
-            counts[Answer.LOST],
-            counts[Answer.BLIND],
+            name=self.name,
+            verdict=verdict,
+            reason=reason,
+            ok=self.answers.count(Answer.OK),
+            lost=self.answers.count(Answer.LOST) + self.answers.count(Answer.STALE),
+            blind=self.answers.count(Answer.BLIND),
+            delay_p50_s=percentile(known, 0.5) if known else None,
+            delay_p99_s=percentile(known, 0.99) if known else None,
+            since=self.since,
         )
 
-    def _verdict(self, counts: dict[Answer, int]) -> Verdict:
-        if counts[Answer.LOST] >= self.rules.losses_to_fail:
-            return Verdict.FAIL
-        if not self.answers or self.answers[-1] is Answer.BLIND:
-            return Verdict.BLIND
-        return Verdict.DEGRADED if counts[Answer.LOST] else Verdict.OK
+    def verdict(self) -> tuple[Verdict, Reason]:
+        """Verdict of the path, and why."""
+        lost = self.answers.count(Answer.LOST)
+        if self.answers and self.answers[-1] is Answer.STALE:
+            # One is enough: what the store is known to hold, the cache denies.
+            return Verdict.FAIL, Reason.STALE
+        if lost >= self.rules.losses_to_fail:
+            return Verdict.FAIL, Reason.SILENT_LOSS
+        if not self.answers:
+            return Verdict.BLIND, Reason.STARTING
+        if self.answers[-1] is Answer.BLIND:
+            return Verdict.BLIND, Reason.READBACK
+        return (Verdict.DEGRADED, Reason.SILENT_LOSS) if lost else (Verdict.OK, Reason.OK)
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A stored canary that `path` is asked for, only to judge the path; at_s: boot seconds."""
+    """A canary that `path` is asked for, only to judge the path; at_s: boot seconds.
+
+    early: before anybody has seen it, so that a cache has an old answer that it could repeat.
+    """
 
     path: AccessPath
     key: CanaryKey
     at_s: float
+    early: bool = False
 
 
 class AccessPaths:
-    """The paths of a route's backend, cheapest first, with what each has shown so far."""
+    """The paths of a route's backend, cheapest first, with what each has shown so far.
 
-    def __init__(self, paths: Sequence[AccessPath], rules: JudgingRules) -> None:
+    `all` are those whose answers are evidence; those that are watched for their own sake are only
+    ever sampled: what counts only, with the others; what a cache may answer, in pairs of its own.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[AccessPath],
+        rules: JudgingRules,
+        watched: Sequence[AccessPath] = (),
+    ) -> None:
         """`paths` must not be empty."""
         self.all = tuple(paths)
         self.samples: list[Sample] = []
         self._rules = rules
-        self._tallies = {path.name: PathTally.empty(path.name, rules) for path in paths}
+        self._counting = tuple(path for path in watched if not path.cached)
+        self._cached = tuple(path for path in watched if path.cached)
+        self._tallies = {p.name: PathTally.empty(p.name, rules) for p in (*paths, *watched)}
         self._failed: dict[CanaryKey, str] = {}
+        self._pair: CanaryKey | None = None
+        self._paired_s = -math.inf
 
     def lead(self) -> AccessPath:
         """The path that is asked first: the cheapest, unless another works and it does not."""
@@ -95,22 +144,30 @@ class AccessPaths:
         return lead if lead.batched else next(shared, lead)
 
     def _behind(self, path: AccessPath, lead: AccessPath) -> bool:
-        answers = self._tallies[path.name].answers
-        if not answers:
+        if not self._tallies[path.name].answers:
             return False
         failing = self._verdict(path) is Verdict.FAIL and self._verdict(lead) is Verdict.OK
-        return failing or answers[-1] is Answer.BLIND
+        # When neither can be read, the one that answers for all is tried first.
+        return failing or (self._unread(path) and not self._unread(lead))
+
+    def _unread(self, path: AccessPath) -> bool:
+        answers = self._tallies[path.name].answers
+        return bool(answers) and answers[-1] is Answer.BLIND
 
     def _verdict(self, path: AccessPath) -> Verdict:
-        return self._tallies[path.name].status().verdict
+        return self._tallies[path.name].verdict()[0]
 
     def other(self, name: str) -> AccessPath | None:
         """The path that confirms what path `name` did not show; None where there is only one."""
         return next((path for path in self.all if path.name != name), None)
 
     def statuses(self) -> tuple[PathStatus, ...]:
-        """All paths, cheapest first."""
-        return tuple(tally.status() for tally in self._tallies.values())
+        """All paths, cheapest first, then those that are only watched."""
+        proving = {path.name for path in self.all}
+        return tuple(
+            replace(tally.status(), evidence=name in proving)
+            for name, tally in self._tallies.items()
+        )
 
     def last_failed(self, key: CanaryKey) -> str:
         """Name of the path by which the last look for this canary failed, "" when it did not."""
@@ -126,38 +183,76 @@ class AccessPaths:
     def forget(self, held: Collection[CanaryKey]) -> None:
         """Drop what is remembered of canaries that are not `held` any more."""
         self._failed = {key: name for key, name in self._failed.items() if key in held}
+        if self._pair is not None and self._pair not in held:
+            self._pair = None
+
+    def recall(self, rows: Iterable[LedgerRow]) -> None:
+        """What judged rows, oldest first, say of the paths: it outlives a restart."""
+        for row in rows:
+            if row.judged is None:
+                continue
+            if row.outcome in _SEEN and row.first_path in self._tallies:
+                self._tallies[row.first_path].add(Answer.OK, row.judged, row.delay_s)
+                if row.empty_path in self._tallies and row.empty_path != row.first_path:
+                    self._tallies[row.empty_path].add(Answer.LOST, row.judged)
+            elif row.outcome is Outcome.LOST:
+                # It took the word of one more path than the one that is named.
+                for path in self.all[:2]:
+                    self._tallies[path.name].add(Answer.LOST, row.judged)
+
+    def accepted(self, key: CanaryKey, now: Instant) -> None:
+        """A canary was taken: now and then it is asked of the caches before it is there."""
+        if not self._cached or self._pair or now.boot_s - self._paired_s < self._rules.cached_every:
+            return
+        self._pair, self._paired_s = key, now.boot_s
+        self.samples += [Sample(path, key, now.boot_s, early=True) for path in self._cached]
 
     def judged(self, before: LedgerRow, row: LedgerRow, path: AccessPath, now: Instant) -> None:
         """Count what a judgement by `path` says of the paths; plan samples of the others."""
         if before.outcome is row.outcome:
             return
-        answers = self._tallies[path.name].answers
+        tally, key = self._tallies[path.name], row.canary.key
         if row.outcome in _SEEN:
-            answers.append(Answer.OK)
+            tally.add(Answer.OK, now, row.delay_s)
             if row.empty_path and row.empty_path != path.name:
-                self._tallies[row.empty_path].answers.append(Answer.LOST)
-            if row.canary.key.seq % self._rules.all_paths_every == 0:
-                self._sample_others(row, path, now)
+                self._tallies[row.empty_path].add(Answer.LOST, now)
+            self.samples += self._wanted(row, path, now)
         elif row.outcome is Outcome.LOST:
             for name in {path.name, row.empty_path}:
-                self._tallies[name].answers.append(Answer.LOST)
-        elif row.outcome is Outcome.UNKNOWN and path.name == self.last_failed(row.canary.key):
-            answers.append(Answer.BLIND)
+                self._tallies[name].add(Answer.LOST, now)
+        elif row.outcome is Outcome.UNKNOWN and path.name == self.last_failed(key):
+            tally.add(Answer.BLIND, now)
+        if key == self._pair and row.outcome is not Outcome.PENDING:
+            self._pair = None
 
-    def _sample_others(self, row: LedgerRow, path: AccessPath, now: Instant) -> None:
-        for other in self.all:
-            if other.name != path.name:
-                self.samples.append(Sample(other, row.canary.key, now.boot_s + other.floor_s))
+    def _wanted(self, row: LedgerRow, path: AccessPath, now: Instant) -> Iterator[Sample]:
+        """Which other paths have to show a canary that was seen by `path`."""
+        key, others = row.canary.key, []
+        if key.seq % self._rules.all_paths_every == 0:
+            others += [one for one in self.all if one.name != path.name] + [*self._counting]
+        if key == self._pair:
+            others += self._cached
+        for other in others:
+            yield Sample(other, key, now.boot_s + other.floor_s)
 
-    def sampled(self, path: AccessPath, row: LedgerRow, reading: Reading, now: Instant) -> None:
-        """A stored canary that a path does not show by its deadline is lost on that path."""
-        key, answers = row.canary.key, self._tallies[path.name].answers
-        self.samples = [s for s in self.samples if (s.key, s.path.name) != (key, path.name)]
+    def sampled(self, sample: Sample, row: LedgerRow, reading: Reading, now: Instant) -> None:
+        """A stored canary that a path does not show by its deadline is lost on that path.
+
+        A cache has no such time: past its floor it shows what the store does, or it is stale.
+        """
+        path, tally = sample.path, self._tallies[sample.path.name]
+        self.samples.remove(sample)
         if not reading.complete:
-            answers.append(Answer.BLIND)
+            tally.add(Answer.BLIND, now)
         elif [s for s in reading.sightings if s.canary_id == row.canary.canary_id]:
-            answers.append(Answer.OK)
+            if not sample.early:
+                tally.add(Answer.OK, now, age_bounds_s(row.sent, reading.asked)[1])
+        elif sample.early:
+            return
+        elif path.cached:
+            tally.add(Answer.STALE, now)
         elif past_deadline(row, now):
-            answers.append(Answer.LOST)
+            tally.add(Answer.LOST, now)
         else:
-            self.samples.append(Sample(path, key, now.boot_s + self._rules.poll_max))
+            at_s = now.boot_s + self._rules.poll_max
+            self.samples.append(Sample(path, row.canary.key, at_s))

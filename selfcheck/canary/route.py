@@ -1,6 +1,7 @@
 """What a route is, and what is known of it at a moment."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from core.reason import Reason
 from core.verdict import Verdict
@@ -16,7 +17,7 @@ class RouteSpec:
     backend. group: routes of one group and pace share a beat. sent_under: fingerprint of injector,
     backend, tenant and path; rows sent under another are never called lost under this one.
     target_s: delay above which a canary is slow; None = learned. stamped: whether records keep the
-    stamps of their canaries on this route.
+    stamps of their canaries on this route. by: the kind of injector that hands them over.
     """
 
     name: str
@@ -30,6 +31,7 @@ class RouteSpec:
     sent_under: str
     target_s: float | None
     stamped: bool = True
+    by: str = ""
 
     @property
     def keep(self) -> bool:
@@ -44,13 +46,24 @@ class RouteSpec:
 
 @dataclass(frozen=True, slots=True)
 class PathStatus:
-    """One access path on its own, over its newest answers: how often it showed a canary."""
+    """One access path on its own, over its newest answers: how often it showed a canary.
+
+    lost: how often it did not show what the store held. delay_p50_s, delay_p99_s: of what it has
+    shown lately, in seconds from sending to the read, so at most one poll too long; None = it has
+    shown none. since: when its present verdict began, as far as this service knows.
+    evidence: whether it decides over canaries, or is watched for its own sake.
+    """
 
     name: str
     verdict: Verdict
+    reason: Reason
     ok: int
     lost: int
     blind: int
+    delay_p50_s: float | None
+    delay_p99_s: float | None
+    since: datetime | None
+    evidence: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class Evidence:
     verified_age_s: since the newest verified canary was sent; None when there is none.
     limit_s: the age from which that is too old. drop_declared: the route expects drops.
     imbalance: a violated accounting identity in words. target_s: delay target, None = none yet.
+    capped: why our own volume cap keeps canaries from being sent or read, "" when it does not.
     """
 
     rows: Sequence[LedgerRow]
@@ -45,6 +46,7 @@ class Evidence:
     drop_declared: bool
     imbalance: str
     target_s: float | None
+    capped: str
 
 
 def route_verdict(
@@ -145,6 +147,8 @@ def _too_old(evidence: Evidence) -> bool:
 def _blind(newest: Sequence[LedgerRow], evidence: Evidence) -> RouteVerdict | None:
     if evidence.imbalance:
         return RouteVerdict(Verdict.BLIND, Reason.ACCOUNTING, evidence.imbalance)
+    if evidence.capped and _too_old(evidence):
+        return RouteVerdict(Verdict.BLIND, Reason.CAP, evidence.capped)
     reason = newest[0].reason if newest and newest[0].outcome is Outcome.UNKNOWN else None
     if not newest:
         return RouteVerdict(Verdict.BLIND, Reason.STARTING, "no canary judged yet")

@@ -25,6 +25,8 @@ class RouteEvidence:
     policy_dropped: drops that the route does not declare, as the ledger holds them.
     drop_declared: the route declares a drop, so that counters of intent explain no loss here.
     stamped: delivered canaries by the hop that stamped them.
+    by: how canaries are handed to the first hop, such as `file`: two ways into one hop may fail
+        apart.
     """
 
     name: str
@@ -43,6 +45,7 @@ class RouteEvidence:
     policy_dropped: int
     drop_declared: bool
     stamped: Mapping[str, int] = field(default_factory=dict)
+    by: str = ""
 
     @property
     def path(self) -> tuple[str, ...]:

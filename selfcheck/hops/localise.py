@@ -26,6 +26,7 @@ _OURS = frozenset(
         Reason.EGRESS,
         Reason.ACCOUNTING,
         Reason.LEDGER_FULL,
+        Reason.CAP,
     }
 )
 # Seen from outside, at the store itself: canaries elsewhere cannot clear it.
@@ -117,7 +118,9 @@ def _decide(route: RouteEvidence, inputs: Inputs) -> Finding:
     others = [clue for clue in found if clue is not best]
     told = best.evidence + tuple(line for clue in others for line in clue.evidence)
     missing = _missing(route, inputs, hops or {best.hop})
-    confidence = _confidence(best, others, route, inputs, hops)
+    # A hop that healthy canaries pass by another way in is no certain culprit.
+    inside = {part.hop for part in left if not part.by}
+    confidence = _confidence(best, others, route, inputs, inside)
     named = best.hop if best.proof or not others or {c.hop for c in others} == {best.hop} else ""
     if confidence is Confidence.LOW and others:
         missing = (*missing, "more than one trouble at once: mend one, then look again")
@@ -174,7 +177,8 @@ def _by_canaries_alone(route: RouteEvidence, inputs: Inputs, left: tuple[Part, .
         (hop,) = _only(beside, inputs)
         evidence.append(f"{beside} loses as much and passes only {hop}")
     elif hop:
-        evidence.append(f"healthy routes clear everything but {hop}")
+        way = f"the way into {hop} by {route.by}" if [p for p in left if not p.by] == [] else hop
+        evidence.append(f"healthy routes clear everything but {way}")
     start, end = (hop, _after(route, hop)) if hop else _span(route, left)
     green = bool(hop) and _read(hop, route, inputs)
     evidence += [f"the counters of {hop} are green: a silent sink"] * green

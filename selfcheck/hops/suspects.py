@@ -1,7 +1,8 @@
 """Which parts of a route the healthy routes beside it cannot clear. Pure.
 
-A route is a chain of parts: each hop, and each stretch from a hop to the next one, which belongs
-to the hop it leaves. Rule: docs/design.md, "Where a loss lies".
+A route is a chain of parts: the way into its first hop, which belongs to that hop, then each hop,
+and each stretch from a hop to the next one, which belongs to the hop it leaves.
+Rule: docs/design.md, "Where a loss lies".
 """
 
 from dataclasses import dataclass
@@ -14,21 +15,23 @@ DOUBT = 0.05
 
 @dataclass(frozen=True, slots=True, order=True)
 class Part:
-    """A hop, or with `to` the stretch from `hop` to the next one."""
+    """A hop, or with `to` the stretch from `hop` to the next one, or with `by` the way into it."""
 
     hop: str
     to: str = ""
+    by: str = ""
 
 
 def parts(route: RouteEvidence) -> tuple[Part, ...]:
     """The parts of a route in the order of the flow."""
     path = route.path
+    entry = Part(route.entry, by=route.by or "unnamed")
     found = [
         part
         for hop, following in zip(path, (*path[1:], ""), strict=True)
         for part in ((Part(hop), Part(hop, following)) if following else (Part(hop),))
     ]
-    return tuple(found)
+    return (entry, *found)
 
 
 def proves(witness: RouteEvidence, lossy: RouteEvidence) -> bool:

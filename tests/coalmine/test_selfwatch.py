@@ -5,6 +5,7 @@ import pytest
 from coalmine.wiring.selfwatch import SelfWatch, Signs
 from core.errors import StoreBusyError, StoreTakenError
 from core.verdict import Verdict
+from scheduler.store.ledger_room import LedgerCaps, Room
 from tests.support.clock import VirtualClock
 
 
@@ -21,6 +22,12 @@ class Stores:
 
     def holder(self):
         return "a row"
+
+    caps = LedgerCaps(max_bytes=1000)
+    used_bytes, given_up_total = 0, 0
+
+    async def room(self):
+        return Room(0, 0, self.used_bytes)
 
     def vital(self, vital):
         self.kept.append(vital)
@@ -89,3 +96,25 @@ async def test_a_busy_store_is_told_and_survived():
     assert vitals["database"].verdict is Verdict.FAIL
     assert "locked" in vitals["database"].detail
     assert watched.dead == []
+
+
+async def test_a_full_ledger_and_canaries_given_up_are_told():
+    watched = Watched()
+    await watched.watch.step()
+
+    def ledger():
+        return next(line for line in watched.watch.vitals() if line.part == "ledger")
+
+    assert ledger().verdict is Verdict.OK
+    watched.stores.given_up_total = 3
+    await watched.watch.step()
+    assert (ledger().verdict, ledger().detail) == (
+        Verdict.BLIND,
+        "3 canaries under way were given up",
+    )
+    watched.stores.used_bytes = 1000
+    await watched.watch.step()
+    assert ledger().detail == "1000 of 1000 bytes are used"
+    watched.stores.used_bytes = 10
+    await watched.watch.step()
+    assert ledger().verdict is Verdict.OK

@@ -15,11 +15,13 @@ from paging.model import Answer, Incident, IncidentState, Page, PageAction, Seve
 from paging.store import Action, Change, OutboxKey, OutboxRow
 from scheduler.engine.protocol import ScheduleMark
 from scheduler.store import open_stores
+from scheduler.store.canary_rows import LOOKS
 from scheduler.store.retention import Retention
 from scheduler.store.samples import HopWindow, Vital
 from selfcheck.canary.ledger import OPEN_S, OPEN_UNKNOWN_S
+from selfcheck.canary.make import make_canary
 from selfcheck.canary.memory import MemoryLedger
-from selfcheck.canary.model import CanaryKey, Outcome, Receipt, Sent, Signal
+from selfcheck.canary.model import CanaryKey, Look, Outcome, Receipt, Sent, Signal
 from selfcheck.cost.model import Point, Usage
 from tests.support.clock import VirtualClock
 from tests.support.stores import pending_row, postgres_url, sqlite_folder
@@ -51,10 +53,10 @@ def ledger(request, tmp_path, clock):
     opened.close()
 
 
-async def sent(ledger, clock, n, route="logs", signal=Signal.LOGS):
+async def sent(ledger, clock, n, route="logs", signal=Signal.LOGS, instance="0123abcd"):
     epoch = await ledger.begin()
     rows = [
-        pending_row("0123abcd", CanaryKey(route, epoch.number, seq), clock, signal)
+        pending_row(instance, CanaryKey(route, epoch.number, seq), clock, signal)
         for seq in range(1, n + 1)
     ]
     for row in rows:
@@ -102,10 +104,38 @@ async def test_receipt_and_judgement_come_back_as_they_were_written(ledger, cloc
         diff="body: 'ä' became '?'",
         first_path="search",
         hop_stamps={"gateway": "2026-11-21T03:12:44Z"},
+        looks=(
+            Look(1.0625, "by id", False, False, Reason.TIMEOUT, 'no answer: "ä"'),
+            Look(3.25, "search", True, True, Reason.OK, ""),
+        ),
     )
     await ledger.settle([judged])
     assert await ledger.find(row.canary.canary_id) == judged
     assert list(await ledger.delays_s("logs", 10)) == [3.25]
+
+
+async def test_of_many_looks_the_first_and_the_last_are_kept(stores, clock):
+    (row,) = await sent(stores.ledger, clock, 1, instance=stores.ledger.instance)
+    looks = tuple(Look(float(n), "by id", True, False, Reason.OK, "") for n in range(LOOKS + 30))
+    await stores.ledger.settle([replace(row, looks=looks)])
+    kept = (await stores.ledger.find(row.canary.canary_id)).looks
+    assert kept == (*looks[: LOOKS // 2], *looks[-LOOKS // 2 :])
+    assert len(kept) == LOOKS
+    await stores.ledger.settle([replace(row, looks=looks[:LOOKS])])
+    assert (await stores.ledger.find(row.canary.canary_id)).looks == looks[:LOOKS]
+
+
+async def test_an_unstamped_canary_comes_back_with_its_value(ledger, clock):
+    epoch = await ledger.begin()
+    key = CanaryKey("scraped", epoch.number, 1)
+    row = pending_row("0123abcd", key, clock, Signal.METRICS)
+    canary = make_canary(
+        "0123abcd", "all", key, row.canary.beat, Signal.METRICS, row.canary.stamp_ns,
+        row.canary.service_name, stamped=False,
+    )  # fmt: skip
+    await ledger.open(replace(row, canary=canary))
+    assert (await ledger.find(canary.canary_id)).canary == canary
+    assert canary.value > 1 << 32
 
 
 async def test_the_identity_holds_over_epochs_and_outcomes(ledger, clock):
@@ -152,6 +182,20 @@ async def test_settling_a_canary_that_does_not_exist_is_an_error(stores, clock):
         await stores.ledger.settle([row])
     with pytest.raises(StoreError, match="no such canary"):
         await stores.ledger.receive(row.canary.key, RECEIPT)
+
+
+async def test_a_pruned_canary_keeps_the_outcome_under_which_it_was_folded(stores, clock):
+    ledger = stores.ledger
+    rows = await sent(ledger, clock, 2, instance=ledger.instance)
+    unknown = [replace(row, outcome=Outcome.UNKNOWN, reason=Reason.READBACK) for row in rows]
+    await ledger.settle(unknown)
+    await ledger.prune(clock.utc() + timedelta(seconds=1))
+    late = [replace(row, outcome=Outcome.LATE, reason=Reason.LATE) for row in rows]
+    await ledger.settle(late)
+    await ledger.receive(rows[0].canary.key, RECEIPT)
+    account = await ledger.account("logs")
+    assert (account.balanced, account.by_outcome[Outcome.UNKNOWN]) == (True, 2)
+    assert await ledger.transitions("logs") == {(Outcome.PENDING, Outcome.UNKNOWN): 2}
 
 
 async def test_pruning_keeps_the_account_and_counts_transitions(stores, clock):

@@ -1,6 +1,7 @@
 """A route over a FakeStore, driven by virtual time the way an engine drives it."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 from core.result import RunEnvelope
@@ -12,6 +13,7 @@ from selfcheck.canary.ledger import Epoch, Ledger
 from selfcheck.canary.memory import MemoryLedger
 from selfcheck.canary.model import LedgerRow, Outcome, Signal
 from selfcheck.canary.route import RouteSpec
+from selfcheck.canary.volume import CapReachedError, VolumeMeter
 from tests.fakes.store import FakeBackend, FakeInjector, FakeStore, Faults
 from tests.support.clock import VirtualClock
 
@@ -44,6 +46,9 @@ class RouteRig:
         store: FakeStore | None = None,
         backend: FakeBackend | None = None,
         epoch: Epoch | None = None,
+        meter: VolumeMeter | None = None,
+        intended: Callable[[LedgerRow], str] | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         self.spec, self.rules = spec, rules or JudgingRules()
         self.clock = clock or VirtualClock()
@@ -53,7 +58,7 @@ class RouteRig:
         self.published: list[RunEnvelope] = []
         self.epoch = epoch or Epoch("0a1b2c3d", 1)
         self._next_inject = self._next_read = self.clock.monotonic()
-        rng = random.Random(7)
+        rng = rng or random.Random(7)
         self.cycle = RouteCycle(
             spec,
             FakeInjector(self.store),
@@ -66,7 +71,11 @@ class RouteRig:
             self.rules,
             1,
             ReadBackoff(self.rules, rng),
+            intended,
+            meter,
         )
+        # Runs that did not start, as an engine would count them.
+        self.skipped: list[str] = []
 
     @property
     def faults(self) -> Faults:
@@ -94,12 +103,19 @@ class RouteRig:
             self.clock.move(max(0.0, moment - self.clock.monotonic()))
             if inject and self._next_inject <= self.clock.monotonic():
                 self._next_inject = self.clock.monotonic() + self.spec.every_s
-                await self.cycle.inject(CONTEXT)
+                await self.inject()
             if self._next_read <= self.clock.monotonic():
                 # An engine coalesces wake-ups; without this a step of 0 s would not end.
                 self._next_read = self.clock.monotonic() + max(0.02, await self.cycle.read())
         self.clock.move(end - self.clock.monotonic())
         self._next_inject = max(self._next_inject, self.clock.monotonic())
+
+    async def inject(self) -> None:
+        """One run of the check, which the cap may leave out."""
+        try:
+            await self.cycle.inject(CONTEXT)
+        except CapReachedError as exc:
+            self.skipped.append(str(exc))
 
     async def rows(self) -> list[LedgerRow]:
         """All rows, oldest first."""

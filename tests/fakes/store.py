@@ -8,6 +8,7 @@ from core.clock import Clock, instant
 from core.kinds import Parts
 from core.options import Options
 from core.reason import Reason
+from selfcheck.backends.http import retry_after_s
 from selfcheck.backends.protocol import (
     AccessPath,
     Backend,
@@ -23,15 +24,24 @@ from selfcheck.injectors.protocol import Injector
 SIGNALS = frozenset(Signal)
 BY_ID = AccessPath("by_id", 0.0, True, SIGNALS)
 SEARCH = AccessPath("search", 0.0, True, SIGNALS)
+ONE_BY_ONE = AccessPath("by_id", 0.0, False, SIGNALS)
+CACHED = AccessPath("search_cached", 0.0, True, SIGNALS, cached=True)
+COUNTS = AccessPath("count", 0.0, True, SIGNALS, counts_only=True)
 
 
-def never(_canary: Canary) -> bool:
+def never(_what: object) -> bool:
     return False
 
 
 @dataclass
 class Faults:
-    """What goes wrong. drop, alter: for which canaries. hidden: paths that show nothing."""
+    """What goes wrong. drop, alter, hang: for which canaries. hidden: paths that show nothing.
+
+    hang_after: the canary is stored, its answer never comes. cut: for which reads, by number.
+    echo: what is asked for is answered with the newest record that the store has.
+    cached_s: for so long cached paths go on answering what they answered first.
+    retry_after: as the store writes it.
+    """
 
     drop: Callable[[Canary], bool] = never
     alter: Callable[[Canary], bool] = never
@@ -42,11 +52,19 @@ class Faults:
     maybe: bool = False
     silent: bool = False
     lost_answer: bool = False
+    first_try: Sent | None = None
+    detail: str = "refused"
+    body_bytes: int = 300
     hang: Callable[[Canary], bool] = never
+    hang_after: Callable[[Canary], bool] = never
+    cut: Callable[[int], bool] = never
+    echo: bool = False
+    shuffled: bool = False
+    cached_s: float = 0.0
+    retry_after: str | None = None
     read_error: Reason | None = None
     broken_paths: set[str] = field(default_factory=set)
     hidden: set[str] = field(default_factory=set)
-    retry_after_s: float | None = None
     truncated: bool = False
 
 
@@ -65,6 +83,7 @@ class FakeStore:
         self.sent: list[Canary] = []
         self.reads: list[tuple[str, float]] = []
         self.hung, self.released = asyncio.Event(), asyncio.Event()
+        self.cache: dict[str, tuple[float, frozenset[str]]] = {}
 
     def keep(self, canary: Canary) -> None:
         faults = self.faults
@@ -83,7 +102,27 @@ class FakeStore:
             inside = question.start_ns <= one.stamp_ns <= question.end_ns
             if one.canary_id in wanted and inside and record.visible_s <= self.clock.monotonic():
                 found.setdefault(one.canary_id, []).append(one)
-        return [_sighting(copies[0], len(copies)) for copies in found.values()]
+        rows = [_sighting(copies[0], len(copies)) for copies in found.values()]
+        return rows[::-1] if self.faults.shuffled else rows
+
+    def cached(self, path: str, rows: list[Sighting]) -> list[Sighting]:
+        """`rows` as a cache has them that answers for `cached_s` what it answered first."""
+        now = self.clock.monotonic()
+        known = {record.canary.canary_id for record in self.records if record.visible_s <= now}
+        at_s, answer = self.cache.get(path, (now, frozenset(known)))
+        if now - at_s >= self.faults.cached_s:
+            at_s, answer = now, frozenset(known)
+        self.cache[path] = (at_s, answer)
+        return [row for row in rows if row.canary_id in answer]
+
+    def echoed(self, question: Question) -> list[Sighting]:
+        """The newest record under each id that is asked for, with its own stamp and value."""
+        if not self.records:
+            return []
+        last = self.records[-1].canary
+        return [
+            replace(_sighting(last, 1), canary_id=canary.canary_id) for canary in question.canaries
+        ]
 
 
 def _sighting(canary: Canary, copies: int) -> Sighting:
@@ -113,17 +152,21 @@ class FakeInjector(Injector):
             await self.store.released.wait()
         self.store.sent.append(canary)
         if faults.reject is not None:
-            return _receipt(Sent.REJECTED, faults, faults.reject, "refused", silent=False)
+            return _receipt(Sent.REJECTED, faults, faults.reject, faults.detail, silent=False)
         if faults.maybe:
             if faults.lost_answer:
                 self.store.keep(canary)
             return _receipt(Sent.MAYBE, faults, Reason.TIMEOUT, "no answer", silent=faults.silent)
         self.store.keep(canary)
+        if faults.hang_after(canary):
+            self.store.hung.set()
+            await self.store.released.wait()
         return _receipt(Sent.ACCEPTED, faults, Reason.OK, "", silent=False)
 
 
 def _receipt(sent: Sent, faults: Faults, reason: Reason, detail: str, *, silent: bool) -> Receipt:
-    return Receipt(sent, reason, detail, faults.tries, sent, 0.05, 300, silent)
+    first = faults.first_try or sent
+    return Receipt(sent, reason, detail, faults.tries, first, 0.05, faults.body_bytes, silent)
 
 
 class FakeBackend(Backend):
@@ -164,10 +207,21 @@ class FakeBackend(Backend):
     async def read(self, question: Question, path: AccessPath, deadline_s: float) -> Reading:
         asked, faults = instant(self.store.clock), self.store.faults
         self.store.reads.append((path.name, asked.boot_s))
-        if faults.read_error is not None or path.name in faults.broken_paths:
+        if (
+            faults.read_error is not None
+            or path.name in faults.broken_paths
+            or faults.cut(len(self.store.reads))
+        ):
             reason = faults.read_error or Reason.READBACK
-            return Reading.broken(reason, "injected", asked, 0.0, faults.retry_after_s)
+            wait = retry_after_s(faults.retry_after, self.store.clock.utc())
+            return Reading.broken(reason, "injected", asked, 0.0, wait)
         rows = [] if path.name in faults.hidden else self.store.shown(question)
+        if faults.echo:
+            rows = self.store.echoed(question)
+        if path.cached:
+            rows = self.store.cached(path.name, rows)
+        if path.counts_only:
+            rows = [Sighting(row.canary_id, None, row.copies, None, None, {}) for row in rows]
         if self.declaration.dedupe is Dedupe.COLLAPSES:
             rows = [replace(row, copies=None) for row in rows]
         limit = self.declaration.row_limit

@@ -12,6 +12,8 @@ from scheduler.readmodel import (
     HopCell,
     IncidentRow,
     LogRow,
+    PathRow,
+    RecheckRow,
     RouteRow,
     SourceRow,
     TroubleLine,
@@ -58,6 +60,9 @@ def route(name: str, verdict: Verdict = OK, hops: str = "send gateway loki read"
         hops=cells, sent=120, outcomes={"ok": 118, "pending": 2}, balanced=True, duplicates="",
         delay_p50_s=1.2, delay_p99_s=2.4, deadline_s=60.0, finding="", evidence=(), age_s=4.0,
         strip=strip((verdict, 30)),
+        paths=(PathRow("by_id", verdict, "ok", 6, 0, 0, 1.2, 2.4, AT),
+               PathRow("search", verdict, "ok", 2, 0, 0, 1.3, 2.6, None)),
+        rechecks=(RecheckRow("1h", 3, {"ok": 2, "lost": 1}, True),),
     )  # fmt: skip
     return replace(row, **changes)
 

@@ -72,6 +72,11 @@ class InjectOptions(Options):
 class FakeInjector:
     options_model = InjectOptions
     unstamped: frozenset[Signal] = frozenset()
+
+    @staticmethod
+    def least_deadline_s(_options: Options) -> float:
+        return 0.0
+
     signals = frozenset({Signal.LOGS, Signal.METRICS})
 
 

@@ -121,7 +121,7 @@ def test_ten_mistakes_are_ten_located_errors():
             "did you mean",
         ),
         ("deadline_floor: 20s", "deadline_floor: 20", "judging.deadline_floor", "unit"),
-        ("kind: fake, to", "kind: fale, to", "routes[1].inject.kind", "did you mean fake?"),
+        ("kind: fake, to", "kind: fakee, to", "routes[1].inject.kind", "did you mean fake?"),
         ("cron: ", "every: 5s, cron: ", "checks[1]", "either every: or cron:"),
         ("to: pager,", "to: pager, match: {},", "pages[0].match", "duplicate"),
         ("match: {severity: critical}", "match: {}", "pages[0].match", "empty match"),

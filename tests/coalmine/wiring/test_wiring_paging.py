@@ -40,6 +40,7 @@ def test_whatever_can_page_is_a_subject_the_instances_own_checks_included(told):
     assert set(told.subjects) == {
         "shop",
         "logs",
+        "recheck:logs",
         "source:app",
         "coalmine.paging",
         "coalmine.config",

@@ -48,8 +48,9 @@ NOT_USABLE = {
 
 def reader(kind, url, parts, **options):
     adapter = BACKENDS.load(kind)
-    model = adapter.options_model.model_validate({"url": url, **options})
-    return adapter.build(model, parts)
+    needed = [name for name, key in adapter.options_model.model_fields.items() if key.is_required()]
+    written = {**dict.fromkeys(needed, "x"), "url": url, **options}
+    return adapter.build(adapter.options_model.model_validate(written), parts)
 
 
 async def broken_reads(kind, answer, folder, deadline_s=0.5, **options):
@@ -120,9 +121,7 @@ async def test_a_secret_that_is_gone_is_auth_and_nothing_is_sent(kind, tmp_path)
     token = tmp_path / "token"
     token.write_text("t")
     async with real_parts(tmp_path) as parts, hostile(says(b"{}")) as server:
-        adapter = BACKENDS.load(kind)
-        written = {"url": server.url, "auth": {"bearer_file": str(token)}}
-        backend = adapter.build(adapter.options_model.model_validate(written), parts)
+        backend = reader(kind, server.url, parts, auth={"bearer_file": str(token)})
         token.unlink()
         signal = min(backend.declaration.signals)
         path = backend.declaration.paths[0]

@@ -8,7 +8,7 @@ from probes.protocol import PROBES
 from scheduler.export.catalogue import METRICS, fact_specs
 from scheduler.export.points import Internals, Point, points
 from scheduler.export.prometheus import exposition
-from scheduler.readmodel import BalanceRow, CostRow, SourceRow, VitalLine
+from scheduler.readmodel import BalanceRow, CostRow, RecheckRow, SourceRow, VitalLine
 from tests.support.clock import VirtualClock
 from tests.support.envelopes import FixedModel, board, check, route
 
@@ -17,6 +17,7 @@ INTERNALS = Internals(
     outbox_oldest_age_s=0.0, page_dwell_s=None, attempts={}, loop_lag_s={"probing": 0.01},
 )  # fmt: skip
 FACTS = check().facts
+AGAIN = RecheckRow("1h", 3, {"ok": 2, "lost": 1}, balanced=True)
 
 
 def scraped(shown, internals=INTERNALS):
@@ -51,7 +52,7 @@ def test_every_family_of_the_catalogue_is_there_on_an_empty_board(clock):
 def test_every_point_fits_its_family(clock):
     labels = {spec.name: len(spec.labels) for spec in METRICS}
     shown = board(
-        clock, checks=(check(account={"ok": 1}),), routes=(route(delay_p50_s=1.0),),
+        clock, checks=(check(account={"ok": 1}),), routes=(route(delay_p50_s=1.0, rechecks=(AGAIN,)),),
         balance=(BalanceRow("gw", "logs", 1, 1, 0, 0, 0, 0, "", 1.0),),
         sources=(SourceRow("shop", "store", Verdict.OK, "ok", "", 2.0),),
         vitals=(VitalLine("paging", Verdict.OK, 0.1, ""),), costs=(cost("1.5"),),

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from core.clock import instant
 from core.reason import Reason
 from core.verdict import Verdict
 from selfcheck.canary.accounting import account_of, violation
@@ -87,9 +88,12 @@ def test_errors_double_the_wait_and_retry_after_wins_up_to_its_cap():
 def test_each_path_has_a_verdict_of_its_own():
     tally = PathTally.empty("search", RULES)
     assert tally.status().verdict is Verdict.BLIND
-    tally.answers.append(Answer.OK)
-    assert tally.status().verdict is Verdict.OK
-    tally.answers.extend([Answer.LOST, Answer.LOST])
+    now = instant(VirtualClock())
+    tally.add(Answer.OK, now, 1.5)
+    assert (tally.status().verdict, tally.status().since) == (Verdict.OK, now.utc)
+    assert tally.status().delay_p99_s == 1.5
+    tally.add(Answer.LOST, now)
+    tally.add(Answer.LOST, now)
     assert tally.status().verdict is Verdict.FAIL
 
 

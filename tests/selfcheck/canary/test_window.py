@@ -46,7 +46,7 @@ def a_row(word: str, seq: int) -> LedgerRow:
 def verdict(word: str, previous=None, **changes) -> RouteVerdict:
     """`word`: newest first."""
     rows = [a_row(letter, 100 - n) for n, letter in enumerate(word)]
-    evidence = Evidence(rows, rows, 10.0, 95.0, True, False, "", None)
+    evidence = Evidence(rows, rows, 10.0, 95.0, True, False, "", None, "")
     return route_verdict(replace(evidence, **changes), RULES, previous)
 
 
@@ -112,7 +112,7 @@ def test_never_ok_without_something_verified(word, old, seen):
 
 def test_late_because_nobody_looked_in_time_says_nothing_of_the_route():
     rows = [replace(a_row("t", 100 - n), reason=Reason.READBACK) for n in range(6)]
-    evidence = Evidence(rows, rows, 10.0, 95.0, True, False, "", None)
+    evidence = Evidence(rows, rows, 10.0, 95.0, True, False, "", None, "")
     assert route_verdict(evidence, RULES, None).verdict is Verdict.OK
 
 

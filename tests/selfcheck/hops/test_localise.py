@@ -326,3 +326,15 @@ def test_a_small_loss_at_the_store_does_not_explain_a_great_one_before_it():
     found = find(lost(), direct(FAIL, Reason.SILENT_LOSS, lost=1, of=6))
     (gateway_route,) = (one for name, one in found.items() if name != "direct-logs")
     assert gateway_route.hop == ""
+
+
+def test_two_ways_into_one_hop_fail_apart():
+    """What enters the agent by OTLP arrives, what it should tail does not: its tail is suspect."""
+    tailed = s.route(
+        "file-logs", ("agent", "loki"), FAIL, Reason.SILENT_LOSS, of=6, lost=6, ok_of=0, by="file"
+    )
+    posted = s.route("agent-logs", ("agent", "loki"), of=6, ok_of=6, by="otlp_http")
+    hops = {"agent": s.state(GREEN, hop="agent")}
+    (found,) = localise(Inputs((tailed, posted), hops, None))
+    assert (found.hop, found.confidence) == ("agent", Confidence.MEDIUM)
+    assert "the way into agent by file" in " ".join(found.evidence)

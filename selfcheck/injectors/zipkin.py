@@ -1,0 +1,65 @@
+"""zipkin: one span as Zipkin v2 JSON, to Zipkin itself or to a receiver that speaks its API.
+
+Zipkin answers 202 before it stores: accepted means that the span was queued.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import ClassVar
+
+from core.options import Options
+from selfcheck.backends.protocol import WriteRule
+from selfcheck.canary.model import Canary, Sent, Signal
+from selfcheck.injectors.plain import PlainInjector, PlainOptions
+from selfcheck.injectors.posting import Parcel
+from selfcheck.otlp import SPAN_DURATION_NS, SPAN_NAME
+
+PATH = "/api/v2/spans"
+_US = 1000
+
+
+class ZipkinOptions(PlainOptions):
+    """What may be written under `inject: {kind: zipkin}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZipkinInjector(PlainInjector):
+    """Posts canaries to a Zipkin v2 receiver."""
+
+    options_model: ClassVar[type[Options]] = ZipkinOptions
+    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.TRACES})
+    says: ClassVar[Mapping[Sent, str]] = {
+        Sent.ACCEPTED: "202: queued, not stored",
+        Sent.REJECTED: "no connection, another status",
+        Sent.MAYBE: "a connection stood and no complete answer came",
+    }
+    source: ClassVar[str] = "zipkin.io/zipkin-api v2, 2026-11"
+    proved: ClassVar[tuple[str, ...]] = (
+        "Zipkin 3.6.1",
+        "OpenTelemetry Collector 0.159 with its zipkin receiver 0.155",
+    )
+    other_receiver: ClassVar[WriteRule] = WriteRule(
+        "", {Signal.TRACES: PATH}, frozenset({int(HTTPStatus.ACCEPTED)}), empty_body=True
+    )
+
+    options: ZipkinOptions
+
+    def parcel(self, canary: Canary) -> Parcel:
+        """The list of spans that carries `canary` alone."""
+        return self.options.parcel(encode(canary), "application/json")
+
+
+def encode(canary: Canary) -> bytes:
+    """One span: a trace id of 128 bits, times in whole microseconds, attributes as tags."""
+    span = {
+        "traceId": canary.trace_id.hex(),
+        "id": canary.span_id.hex(),
+        "name": SPAN_NAME,
+        "timestamp": canary.stamp_ns // _US,
+        "duration": SPAN_DURATION_NS // _US,
+        "localEndpoint": {"serviceName": canary.service_name},
+        "tags": dict(canary.attributes),
+    }
+    return json.dumps([span]).encode()

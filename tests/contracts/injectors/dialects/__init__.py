@@ -1,0 +1,1 @@
+"""One file a posting kind of injector: what its receivers say."""
