@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,15 @@ def _openings() -> Mapping[str, Opening]:
 
 
 OPENINGS = _openings()
+HERE = Path(__file__).parent
+QUICK = "embedded"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before each commit the suite runs over the built-in store; over all others in `make test`."""
+    for item in items:
+        if HERE in item.path.parents and QUICK not in item.nodeid.partition("[")[2]:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ from tests.support.clock import VirtualClock
 from tests.support.rechecks import INSTANCE, planned, seen
 from tests.support.stores import pending_row, postgres_url, sqlite_folder
 
+pytestmark = pytest.mark.slow
+
 
 def opened(where, clock, **caps):
     return open_stores(where, clock, instance=INSTANCE, caps=LedgerCaps(**caps))

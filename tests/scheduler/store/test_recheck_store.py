@@ -24,6 +24,8 @@ from tests.support.clock import VirtualClock
 from tests.support.rechecks import INSTANCE, done, planned, seen
 from tests.support.stores import postgres_url, sqlite_folder
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def clock():

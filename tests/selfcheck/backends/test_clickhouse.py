@@ -25,6 +25,9 @@ from tests.fakes.hostile import hostile, says
 from tests.support.canaries import INSTANCE, SERVICE, canary_of, question_of
 from tests.support.case import opened_case
 
+# A ClickHouse engine of its own.
+pytestmark = pytest.mark.slow
+
 _ROUTES = itertools.count(1)
 
 

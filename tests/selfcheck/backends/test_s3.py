@@ -25,6 +25,9 @@ from tests.support.aws import KEYS
 from tests.support.canaries import canary_of, question_of
 from tests.support.case import opened_case
 
+# A server of its own, moto, that takes seconds to start.
+pytestmark = pytest.mark.slow
+
 _ROUTES = itertools.count(1)
 UNDATED = b"<Contents><Key>a</Key><LastModified>now</LastModified></Contents></ListBucketResult>"
 

@@ -22,6 +22,9 @@ from tests.support.aws import KEYS
 from tests.support.canaries import canary_of, question_of
 from tests.support.case import opened_case
 
+# A server of its own, moto, that takes seconds to start.
+pytestmark = pytest.mark.slow
+
 _ROUTES = itertools.count(1)
 _MS = 10**6
 NAMES = {"canary_id": "canary.id"}

@@ -20,6 +20,8 @@ from selfcheck.canary.recheck.model import RecheckState
 from tests.fakes.route import SPEC, RouteRig
 from tests.fakes.store import BY_ID, FakeBackend, FakeStore
 
+pytestmark = pytest.mark.slow
+
 HOUR, DAY = 3600.0, 86400.0
 RULES = RecheckRules(every=60, per_minute=2.0, retention_s=30 * DAY)
 

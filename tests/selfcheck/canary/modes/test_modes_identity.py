@@ -24,7 +24,7 @@ from tests.support.engine_rig import Marks, Rig, check
 from tests.support.stores import sqlite_folder
 
 # Hours of virtual time: seconds, unless the machine is busy.
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 IN_FLIGHT = 1000
 

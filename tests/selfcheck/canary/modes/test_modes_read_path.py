@@ -34,6 +34,7 @@ HOUR_S = 3600.0
 BATCHED_STORES = [(BY_ID, SEARCH), (ONE_BY_ONE, SEARCH), (SEARCH, ONE_BY_ONE)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paths", BATCHED_STORES)
 async def test_mode_08_an_hour_without_reads_is_blind_loses_nothing_and_is_judged_in_5_min(paths):
     """360 canaries outstanding against a row limit of 100: all judged in time, none ever lost."""
@@ -54,6 +55,7 @@ async def test_mode_08_an_hour_without_reads_is_blind_loses_nothing_and_is_judge
     assert len(rig.store.reads) - began <= 12 * 5 + 24
 
 
+@pytest.mark.slow
 async def test_mode_08_a_store_read_by_id_only_has_its_verdict_back_in_5_min():
     """One read a canary: new ones go first, the backlog takes what is left of the budget."""
     rig = by_paths(ONE_BY_ONE, replace(ONE_BY_ONE, name="other"), row_limit=100)
@@ -68,6 +70,7 @@ async def test_mode_08_a_store_read_by_id_only_has_its_verdict_back_in_5_min():
     assert became(rig, Outcome.LOST) == 0
 
 
+@pytest.mark.slow
 async def test_mode_09_a_backlog_beyond_the_row_limit_loses_nothing():
     rig = by_paths(BY_ID, SEARCH, row_limit=100)
     for _ in range(5000):
