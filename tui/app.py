@@ -137,7 +137,7 @@ class CoalmineApp(App[None]):
 
     def paint(self) -> None:
         """Draw the board as it is now."""
-        if not self._board_screen.is_mounted:
+        if not self._board_screen.is_drawable:
             return
         waiting = (*self._sending.values(), *self._pending.values())
         self._board_screen.paint(

@@ -58,6 +58,11 @@ class BoardScreen(Screen[None]):
         yield Lines("menu")
 
     @property
+    def is_drawable(self) -> bool:
+        """Whether its parts stand: they go before the screen itself does."""
+        return self.is_mounted and bool(self.query(RowList))
+
+    @property
     def rows(self) -> RowList:
         """The list."""
         return self.query_one(RowList)
