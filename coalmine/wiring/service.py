@@ -141,14 +141,27 @@ class Service:
 
     def _publish_route(self, envelope: RunEnvelope) -> None:
         """A result of a route: with its finding, if there is one, for whoever is told."""
+        route = self._plan.routes.get(envelope.check)
         if envelope.verdict is not Verdict.OK:
-            self._findings = self._plan.pipeline.findings(self._statuses())
+            if route is not None:
+                self._findings = self._plan.pipeline.finding(route.cycle.status(), self._statuses)
             envelope = self._located(envelope)
         before = self._latest.get(envelope.check)
         self._fanout.publish(envelope)
         if before is None or before.envelope.verdict is not envelope.verdict:
             # Whoever was just paged must not find a board that still says the old thing.
+            self._repaint(envelope.check)
+
+    def _repaint(self, name: str) -> None:
+        """Swap one route's row; the rest is painted within the second."""
+        route = self._plan.routes.get(name)
+        if route is None or not [one for one in self._picture.routes if one.name == name]:
             self._swap_picture()
+            return
+        status, finding = route.cycle.status(), self._findings.get(name)
+        row = route_row(status, route.config.title, finding, route.accounts)
+        rows = tuple(row if one.name == name else one for one in self._picture.routes)
+        self._picture = replace(self._picture, routes=rows)
 
     def _located(self, envelope: RunEnvelope) -> RunEnvelope:
         finding = self._findings.get(envelope.check)

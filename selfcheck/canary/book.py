@@ -15,8 +15,8 @@ from core.clock import Clock, Instant
 from core.errors import StoreBusyError, StoreError
 from core.verdict import freshness_limit_s
 from selfcheck.canary.accounting import ever_arrived, violation
-from selfcheck.canary.deadline import deadline_s, target_s
-from selfcheck.canary.judge import age_bounds_s, received
+from selfcheck.canary.deadline import Learned
+from selfcheck.canary.judge import age_bounds_s, duplicated, received
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.ledger import OPEN_S, Ledger
 from selfcheck.canary.model import Account, CanaryKey, LedgerRow, Look, Outcome, Receipt
@@ -47,6 +47,10 @@ class RouteBook:
         self._spec, self._ledger, self._clock, self._rules = spec, ledger, clock, rules
         self._floor_s = floor_s
         self._rows: dict[CanaryKey, LedgerRow] = {}
+        # Kept beside the rows, as a status is asked for every second.
+        self._pending: dict[CanaryKey, None] = {}
+        self._marks: Counter[str] = Counter()
+        self._learned: Learned | None = None
         self._unwritten: dict[CanaryKey, LedgerRow] = {}
         # Reads that looked for a row since it was last written: they wait for its next commit.
         self._looks: dict[CanaryKey, tuple[Look, ...]] = {}
@@ -63,7 +67,9 @@ class RouteBook:
         self._take(account)
         self.delays_s.extend(reversed(delays))
         known = {row.canary.key: row for row in (*open_rows, *recent)}
-        self._rows = {key: known[key] for key in sorted(known)}
+        for key in sorted(known):
+            self._put(known[key])
+        self._learned = None
         self.ever_seen = self._was_seen(account, recent)
         return open_rows
 
@@ -105,7 +111,30 @@ class RouteBook:
 
     def add(self, row: LedgerRow) -> None:
         """Keep a row that the ledger holds; the next audit counts it."""
-        self._rows[row.canary.key] = row
+        self._put(row)
+
+    def _put(self, row: LedgerRow) -> None:
+        key = row.canary.key
+        self._mark(key, -1)
+        self._rows[key] = row
+        self._mark(key, 1)
+        if row.outcome is Outcome.PENDING:
+            self._pending[key] = None
+        else:
+            self._pending.pop(key, None)
+
+    def _mark(self, key: CanaryKey, by: int) -> None:
+        if (row := self._rows.get(key)) is not None:
+            self._marks["lost"] += by * (row.outcome is Outcome.LOST)
+            self._marks["doubled"] += by * duplicated(row, 1)
+            self._marks["counted"] += by * (row.copies is not None)
+
+    @property
+    def doubled(self) -> bool | None:
+        """Whether a kept row is stored more often than sent; None when no copies were counted."""
+        if self._marks["doubled"]:
+            return True
+        return False if self._marks["counted"] else None
 
     @contextlib.contextmanager
     def _committing(self) -> Iterator[None]:
@@ -128,7 +157,11 @@ class RouteBook:
 
     def pending(self) -> list[LedgerRow]:
         """Rows without an outcome, oldest first."""
-        return [row for row in self._rows.values() if row.outcome is Outcome.PENDING]
+        return [self._rows[key] for key in self._pending]
+
+    def judged(self, count: int) -> list[LedgerRow]:
+        """The newest `count` rows that have an outcome, newest first."""
+        return list(islice((r for r in self.newest() if r.outcome is not Outcome.PENDING), count))
 
     def looked(self, key: CanaryKey, look: Look) -> None:
         """Remember a read that looked for a row; the ledger hears of it when the row is settled.
@@ -157,6 +190,7 @@ class RouteBook:
         surplus = len(self._rows) - KEPT_ROWS
         for key in list(islice(self._rows, max(0, surplus))):
             if key not in held:
+                self._mark(key, -1)
                 del self._rows[key]
                 self._looks.pop(key, None)
 
@@ -169,7 +203,7 @@ class RouteBook:
         async with self._writing:
             was = self._rows[key]
             row = self._told(received(was, receipt, now))
-            self._rows[key] = row
+            self._put(row)
             self._unwritten[key] = row
             try:
                 await self._write(row, was.outcome)
@@ -211,7 +245,7 @@ class RouteBook:
             with self._committing():
                 await self.durable(self._ledger.settle([after for _, after in fresh]))
                 for before, after in fresh:
-                    self._rows[after.canary.key] = after
+                    self._put(after)
                     self._looks.pop(after.canary.key, None)
                     self._moved(before.outcome, after.outcome)
                     self._learn(before, after)
@@ -224,6 +258,14 @@ class RouteBook:
             self.ever_seen = True
         if after.delay_s is not None:
             self.delays_s.append(after.delay_s)
+            self._learned = None
+
+    @property
+    def learned(self) -> Learned:
+        """What the delays come to."""
+        if self._learned is None:
+            self._learned = Learned.of(self.delays_s, self._floor_s, self._rules)
+        return self._learned
 
     @property
     def account(self) -> Account | None:
@@ -258,16 +300,16 @@ class RouteBook:
     @property
     def deadline_s(self) -> float:
         """Deadline of a canary sent now."""
-        return deadline_s(self.delays_s, self._floor_s, self._rules)
+        return self.learned.deadline_s
 
     @property
     def target_s(self) -> float | None:
         """Delay above which a canary is slow; None while nothing is known."""
-        return self._spec.target_s or target_s(self.delays_s, self._floor_s, self._rules)
+        return self._spec.target_s or self.learned.target_s
 
     def verified_age_s(self, now: Instant) -> float | None:
         """Seconds since the newest verified canary was sent; None when there is none."""
-        row = newest_verified(list(self.newest()), sampled=self._spec.sampled)
+        row = newest_verified(self.newest(), sampled=self._spec.sampled)
         return age_bounds_s(row.sent, now)[1] if row else None
 
     def evidence(self, now: Instant, pace: float = 1.0, capped: str = "") -> Evidence:
@@ -275,13 +317,16 @@ class RouteBook:
 
         pace: by how much a cap stretches the interval. capped: why nothing is sent, in words.
         """
-        rows = list(self.newest())
-        recent = takewhile(lambda row: age_bounds_s(row.sent, now)[1] <= OPEN_S, rows)
+        recent: list[LedgerRow] = []
+        if self._marks["lost"] >= self._rules.hour_losses:
+            # Whom fewer losses degrade nobody asks for the rows of an hour.
+            newest = self.newest()
+            recent = list(takewhile(lambda r: age_bounds_s(r.sent, now)[1] <= OPEN_S, newest))
         every_s = self._spec.every_s * pace
         limit = freshness_limit_s(every_s, self.deadline_s, self._rules.confirm_after)
         return Evidence(
-            rows=rows,
-            hour=list(recent),
+            rows=self.judged(self._rules.window),
+            hour=recent,
             verified_age_s=self.verified_age_s(now),
             limit_s=limit,
             ever_seen=self.ever_seen,
@@ -294,8 +339,7 @@ class RouteBook:
     def replay(self, now: Instant) -> RouteVerdict | None:
         """The verdict that the rows led to, step by step: a failure outlives a restart."""
         evidence, verdict = self.evidence(now), None
-        done = [row for row in reversed(evidence.rows) if row.outcome is not Outcome.PENDING]
-        tail = done[-10 * self._rules.window :]
+        tail = self.judged(10 * self._rules.window)[::-1]
         for count in range(1, len(tail) + 1):
             rows = tail[max(0, count - self._rules.window) : count][::-1]
             step = Evidence(

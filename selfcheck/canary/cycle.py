@@ -15,11 +15,9 @@ from selfcheck.backends.protocol import AccessPath, Backend, Dedupe, Reading
 from selfcheck.canary.book import KEPT_ROWS, RouteBook
 from selfcheck.canary.budget import ReadBackoff, ReadBudget
 from selfcheck.canary.compare import same_record
-from selfcheck.canary.deadline import percentile
 from selfcheck.canary.judge import (
     UNDECIDED,
     Bench,
-    duplicated,
     judge,
     past_deadline,
     unread,
@@ -43,7 +41,7 @@ from selfcheck.canary.policy import sampled
 from selfcheck.canary.report import canary_envelope, route_envelope, unix_ns
 from selfcheck.canary.route import RouteSpec, RouteStatus
 from selfcheck.canary.volume import VolumeGuard, VolumeMeter
-from selfcheck.canary.window import RouteVerdict, is_loss, judged, route_verdict
+from selfcheck.canary.window import RouteVerdict, is_loss, route_verdict
 from selfcheck.injectors.protocol import Injector
 
 _READS_PER_STEP = 8
@@ -191,8 +189,7 @@ class RouteCycle:
         return now_ns
 
     def _first_wait_s(self) -> float:
-        delays = self._book.delays_s
-        usual = percentile(delays, 0.5) if delays else 0.0
+        usual = self._book.learned.p50_s or 0.0
         return max(self._rules.first_read_after, usual, self._primary.floor_s)
 
     # Reading back.
@@ -471,7 +468,7 @@ class RouteCycle:
         told = RouteVerdict(Verdict.BLIND, Reason.STARTING, "not read yet")
         if self._verdict is not None:
             told = self._present(now)
-        rows = tuple(judged(list(book.newest()))[: self._rules.window])
+        rows = tuple(book.judged(self._rules.window))
         return RouteStatus(
             spec=self.spec,
             verdict=told.verdict,
@@ -481,8 +478,8 @@ class RouteCycle:
             rows=rows,
             losses=sum(is_loss(row) for row in rows),
             pending=len(book.pending()),
-            delay_p50_s=percentile(book.delays_s, 0.5) if book.delays_s else None,
-            delay_p99_s=percentile(book.delays_s, 0.99) if book.delays_s else None,
+            delay_p50_s=book.learned.p50_s,
+            delay_p99_s=book.learned.p99_s,
             deadline_s=book.deadline_s,
             paths=self._paths.statuses(),
             duplicates=self._duplicates(),
@@ -492,8 +489,7 @@ class RouteCycle:
 
     def _duplicates(self) -> str:
         """What can be said of duplicates; a store that collapses them can never say "none"."""
-        if [row for row in self._book.newest() if duplicated(row, 1)]:
+        if self._book.doubled:
             return "seen"
         keeps = self._backend.declaration.dedupe is Dedupe.KEEPS
-        counted = [row for row in self._book.newest() if row.copies is not None]
-        return "none" if keeps and counted else "not_observable"
+        return "none" if keeps and self._book.doubled is not None else "not_observable"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from selfcheck.canary.judging import JudgingRules
 
@@ -38,3 +39,24 @@ def percentile(values: Sequence[float], share: float) -> float:
         raise ValueError("no percentile of nothing")
     rank = math.ceil(share * len(values))
     return sorted(values)[max(0, rank - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What the delays of one route come to, in seconds; None where nothing is known yet."""
+
+    p50_s: float | None
+    p99_s: float | None
+    deadline_s: float
+    target_s: float | None
+
+    @classmethod
+    def of(cls, delays_s: Sequence[float], path_floor_s: float, rules: JudgingRules) -> "Learned":
+        """All figures of one set of delays: they are asked for more often than they change."""
+        known = sorted(delays_s)
+        return cls(
+            percentile(known, 0.5) if known else None,
+            percentile(known, 0.99) if known else None,
+            deadline_s(known, path_floor_s, rules),
+            target_s(known, path_floor_s, rules),
+        )

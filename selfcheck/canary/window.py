@@ -3,7 +3,7 @@
 Source: docs/design.md, "Verdict of a route". Evidence of loss comes before `blind`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from core.reason import Reason
@@ -201,7 +201,7 @@ def _ok(newest: Sequence[LedgerRow]) -> RouteVerdict:
     return RouteVerdict(Verdict.OK, Reason.OK, f"{good} of the last {len(newest)} ok")
 
 
-def newest_verified(rows: Sequence[LedgerRow], *, sampled: bool) -> LedgerRow | None:
+def newest_verified(rows: Iterable[LedgerRow], *, sampled: bool) -> LedgerRow | None:
     """The newest row that a complete read has judged; `rows` newest first.
 
     sampled: the route declares a sampler, so that most of its canaries are meant to be absent:

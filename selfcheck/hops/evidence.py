@@ -46,11 +46,13 @@ class RouteEvidence:
     drop_declared: bool
     stamped: Mapping[str, int] = field(default_factory=dict)
     by: str = ""
+    # The hops between the ends, the backend last: asked for again and again, so made once.
+    path: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
-    @property
-    def path(self) -> tuple[str, ...]:
-        """The hops between the ends, the backend last."""
-        return tuple(hop for hop in self.hops if hop not in {"send", "read"})
+    def __post_init__(self) -> None:
+        """Leave the ends out of the hops."""
+        path = tuple(hop for hop in self.hops if hop not in {"send", "read"})
+        object.__setattr__(self, "path", path)
 
     @property
     def backend(self) -> str:

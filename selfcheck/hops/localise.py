@@ -35,9 +35,13 @@ _OF_THE_STORE = frozenset(
 )
 
 
-def localise(inputs: Inputs) -> tuple[Finding, ...]:
-    """A finding for each lossy or blind route, by name; order of `inputs.routes` is irrelevant."""
-    routes = sorted(inputs.routes, key=lambda route: route.name)
+def localise(inputs: Inputs, only: str | None = None) -> tuple[Finding, ...]:
+    """A finding for each lossy or blind route, by name; order of `inputs.routes` is irrelevant.
+
+    only: the one route that is asked about, None = all of them.
+    """
+    asked = [route for route in inputs.routes if only is None or route.name == only]
+    routes = sorted(asked, key=lambda route: route.name)
     return tuple(_finding(route, inputs) for route in routes if _needs_one(route))
 
 
