@@ -72,6 +72,11 @@ class Faults:
 class Stored:
     canary: Canary
     visible_s: float
+    boot_id: str
+
+    def is_shown(self, clock: Clock) -> bool:
+        """What was stored before our own reboot is there, whatever the boot clock says now."""
+        return self.boot_id != clock.boot_id or self.visible_s <= clock.monotonic()
 
 
 class FakeStore:
@@ -92,7 +97,7 @@ class FakeStore:
         if faults.alter(canary):
             canary = replace(canary, body=canary.body[::-1], value=canary.value + 0.5)
         visible = self.clock.monotonic() + faults.delay_s
-        self.records += [Stored(canary, visible)] * faults.copies
+        self.records += [Stored(canary, visible, self.clock.boot_id)] * faults.copies
 
     def shown(self, question: Question) -> list[Sighting]:
         wanted = {canary.canary_id for canary in question.canaries}
@@ -100,7 +105,7 @@ class FakeStore:
         for record in self.records:
             one = record.canary
             inside = question.start_ns <= one.stamp_ns <= question.end_ns
-            if one.canary_id in wanted and inside and record.visible_s <= self.clock.monotonic():
+            if one.canary_id in wanted and inside and record.is_shown(self.clock):
                 found.setdefault(one.canary_id, []).append(one)
         rows = [_sighting(copies[0], len(copies)) for copies in found.values()]
         return rows[::-1] if self.faults.shuffled else rows
@@ -108,7 +113,7 @@ class FakeStore:
     def cached(self, path: str, rows: list[Sighting]) -> list[Sighting]:
         """`rows` as a cache has them that answers for `cached_s` what it answered first."""
         now = self.clock.monotonic()
-        known = {record.canary.canary_id for record in self.records if record.visible_s <= now}
+        known = {record.canary.canary_id for record in self.records if record.is_shown(self.clock)}
         at_s, answer = self.cache.get(path, (now, frozenset(known)))
         if now - at_s >= self.faults.cached_s:
             at_s, answer = now, frozenset(known)
