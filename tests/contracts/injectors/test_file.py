@@ -24,7 +24,7 @@ from selfcheck.injectors.lines import LineFile, Lines
 from tests.support.canaries import canary_of
 from tests.support.parts import real_parts
 
-LINE = re.compile(r"(?P<stamp>\S+)\.(?P<ns>\d{9})Z INFO (?P<pairs>.*?) \| (?P<body>.*)\n")
+LINE = re.compile(r"(?P<stamp>\S+)\.(?P<ns>\d{9})Z INFO (?P<pairs>.*) \| (?P<body>.*)\n")
 
 
 @asynccontextmanager
