@@ -223,7 +223,7 @@ def test_fault_006_a_blocked_probing_loop_fails_the_heartbeat_and_stops_no_page(
         assert "scheduler: no tick" in watcher.next("/beat/fail")
         board = running.board()
         vitals = {one["part"]: one["verdict"] for one in board["vitals"]}
-        assert vitals == {"scheduler": "fail", "paging": "ok", "database": "ok"}
+        assert vitals == {"scheduler": "fail", "paging": "ok", "database": "ok", "ledger": "ok"}
     finally:
         freed.set()
     running.until("all ok", all_ok)
