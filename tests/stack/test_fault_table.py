@@ -110,24 +110,25 @@ def one_page(watch, hop, *named):
     return told[0]
 
 
-def resolved(watch, page):
+def keys(watch, action):
+    return {one["dedup_key"] for one in watch.of(action)}
+
+
+def until_over(watch, page):
     """The page itself is; what came late may have had a warning of its own before."""
-    watch.until(
-        "the page is resolved",
-        lambda: page["dedup_key"] in {one["dedup_key"] for one in watch.of("resolve")},
-    )
+    watch.until("the page is resolved", lambda: page["dedup_key"] in keys(watch, "resolve"))
 
 
 def resolves(watch, page, count=1):
     """Everything is ok again, and each page that went out is resolved."""
     watch.until_all_ok()
     watch.until_page("resolve", count)
-    resolved(watch, page)
+    until_over(watch, page)
     watch.until("no incident is open", lambda: not watch.board["incidents"])
-    triggers, resolved = (
-        {one["dedup_key"] for one in watch.of(kind)} for kind in ("trigger", "resolve")
+    watch.until(
+        "each page that went out is resolved",
+        lambda: keys(watch, "trigger") == keys(watch, "resolve"),
     )
-    assert triggers == resolved, watch.told()
 
 
 def arrives_late(watch, name):
@@ -422,7 +423,7 @@ def test_fault_015_a_real_loss_beside_a_declared_sampler(mended, pager, tmp_path
             nothing_more_ok(watch, name, before[name])
         always_ok(watch, since, "direct-traces", *others("traces"))
         mended.mend()
-        resolved(watch, page)
+        until_over(watch, page)
 
 
 def test_fault_008_the_exporter_points_nowhere(mended, pager, tmp_path):
@@ -488,7 +489,7 @@ def test_fault_009_a_batch_before_a_dead_exporter_without_a_queue(
         always_ok(watch, failed, "direct-traces", *spared, *others("traces"))
         page = watch.of("trigger")[0]
         mended.restore()
-        resolved(watch, page)
+        until_over(watch, page)
 
 
 def test_a_full_queue(mended, pager, tmp_path):
@@ -515,7 +516,7 @@ def test_a_full_queue(mended, pager, tmp_path):
             never_ok(watch, name, failed)
         always_ok(watch, since, "direct-traces")
         mended.mend()
-        resolved(watch, page)
+        until_over(watch, page)
         assert watch.route("gw-traces")["outcomes"]["lost"] > 0, watch.told()
 
 
