@@ -1,8 +1,29 @@
-"""What every run of the tests tells at its end."""
+"""What every run of the tests shares, and tells at its end."""
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 
 import pytest
+
+from deploy.stack.launch import Stack
+from tests.support.servers import stack_of
+
+
+@pytest.fixture(scope="session")
+def start_server(tmp_path_factory) -> Iterator[Callable[[str], Stack]]:
+    """Starts each real server once per worker, when a test first asks for it."""
+    running: dict[str, Stack] = {}
+
+    def start(name: str) -> Stack:
+        if name not in running:
+            stack = stack_of(tmp_path_factory.mktemp(name), name)
+            stack.__enter__()
+            running[name] = stack
+        return running[name]
+
+    yield start
+    for stack in running.values():
+        stack.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

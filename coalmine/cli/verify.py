@@ -27,7 +27,7 @@ def add(commands: "Commands") -> None:
     """Add the command of this module."""
     parser = commands.add_parser("verify", help=help_line("verify"))
     parser.add_argument("names", nargs="*", metavar="NAME",
-                        help="checks, routes and source:NAME (default: all)")  # fmt: skip
+                        help="checks, routes, joins and source:NAME (default: all)")  # fmt: skip
     add_config_option(parser)
     parser.add_argument("--cycles", type=_cycles, default=3, metavar="N",
                         help="canaries per route (default: 3)")  # fmt: skip
@@ -68,7 +68,7 @@ def verify(args: argparse.Namespace) -> int:
     try:
         chosen = select(config, args.names)
     except KeyError as exc:
-        print_note(f"coalmine verify: no check, route or source is named {exc.args[0]}")
+        print_note(f"coalmine verify: no check, route, join or source is named {exc.args[0]}")
         return Exit.USAGE
     found = asyncio.run(_run(chosen, Limits(args.cycles, args.timeout)))
     code = exit_of(found, strict=args.strict)

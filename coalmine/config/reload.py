@@ -39,6 +39,7 @@ def refusals(old: Config, new: Config) -> tuple[Problem, ...]:
             ("api", old.top.api.listen, new.top.api.listen),
             ("export", old.top.export, new.top.export),
             ("egress", old.top.egress, new.top.egress),
+            ("ledger", old.top.ledger, new.top.ledger),
         )
         if before != after
     ]

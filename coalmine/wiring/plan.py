@@ -369,9 +369,10 @@ def _checks(
         found.append(Check(name, "canary", route.config.every_s, limit, "canaries",
                            _inject_run(route.cycle)))  # fmt: skip
     found += [
-        Check(one.name, "join", one.every, JOIN_DEADLINE_S, "sources", _join_run(joins[one.name]))
+        Check(one.name, "join", one.every, max(JOIN_DEADLINE_S, joins[one.name].deadline_s),
+              "sources", _join_run(joins[one.name]))
         for one in config.joins
-    ]
+    ]  # fmt: skip
     for one in config.sources:
         run = _source_run(watches[one.name]) if one.name in watches else _unreadable
         found.append(Check(source_check(one.name), "source", source_every_s(one.quiet_after),

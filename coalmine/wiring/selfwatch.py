@@ -59,7 +59,7 @@ class SelfWatch:
         self._beat_at, self._beats_seen = clock.monotonic(), -1
         self._store_ok_at = clock.monotonic()
         self._store_error = ""
-        self._ledger, self._given_up = VitalLine("ledger", Verdict.OK, 0.0, ""), 0
+        self._weighed_at, self._crowded, self._given_up = clock.monotonic(), "", 0
         self._broken: dict[str, tuple[float, str]] = {}
         self.config_problems: tuple[str, ...] = ()
         self._generation = 1
@@ -98,8 +98,13 @@ class SelfWatch:
         lost, self._given_up = ledger.given_up_total - self._given_up, ledger.given_up_total
         told = [f"{lost} canaries under way were given up"] if lost else []
         told += [f"{used} of {most} bytes are used"] if used >= most else []
-        verdict = Verdict.BLIND if told else Verdict.OK
-        self._ledger = VitalLine("ledger", verdict, 0.0, "; ".join(told))
+        self._weighed_at, self._crowded = self._clock.monotonic(), "; ".join(told)
+
+    def _ledger_line(self, now_s: float) -> VitalLine:
+        age_s = now_s - self._weighed_at
+        if self._crowded:
+            return VitalLine("ledger", Verdict.BLIND, age_s, self._crowded)
+        return _line("ledger", age_s, STORE_STALE_S, "not weighed")
 
     def vitals(self) -> tuple[VitalLine, ...]:
         """One line a part; safe from any thread."""
@@ -109,7 +114,7 @@ class SelfWatch:
             _line("scheduler", now - self._beat_at, LOOP_STALE_S, "no tick"),
             _line("paging", now - self._signs.paging_tick(), LOOP_STALE_S, "no tick"),
             _line("database", now - self._store_ok_at, STORE_STALE_S, self._store_error),
-            self._ledger,
+            self._ledger_line(now),
         ]
         export = self._signs.export()
         return (*lines, export) if export else tuple(lines)

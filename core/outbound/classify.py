@@ -12,6 +12,7 @@ from typing import Final
 
 import pycurl
 
+from core.outbound.errnos import BY_ERRNO
 from core.outbound.protocol import Phase
 from core.reason import Reason
 
@@ -41,19 +42,6 @@ _BY_CODE: Final = {
     92: (Reason.PROTOCOL, False),  # CURLE_HTTP2_STREAM
     100: (Reason.PROTOCOL, False),  # CURLE_TOO_LARGE
 }
-_BY_ERRNO: Final = {
-    errno.ECONNREFUSED: (Reason.REFUSED, False),
-    errno.ECONNRESET: (Reason.RESET, False),
-    errno.EHOSTUNREACH: (Reason.UNREACHABLE, False),
-    errno.ETIMEDOUT: (Reason.TIMEOUT, False),
-    errno.ENETUNREACH: (Reason.UNREACHABLE, True),
-    errno.ENETDOWN: (Reason.UNREACHABLE, True),
-    errno.EACCES: (Reason.PERMISSION, True),
-    errno.EPERM: (Reason.PERMISSION, True),
-    errno.EADDRNOTAVAIL: (Reason.DESCRIPTORS, True),
-    errno.EMFILE: (Reason.DESCRIPTORS, True),
-    errno.ENFILE: (Reason.DESCRIPTORS, True),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +64,9 @@ def fault_of(
         return Fault(Reason.DESCRIPTORS, detail, ours=True, connected=connected, phase=phase)
     reason, ours = _BY_CODE.get(code, (Reason.INTERNAL, True))
     if code == pycurl.E_COULDNT_CONNECT:
-        reason, ours = _BY_ERRNO.get(os_errno, (Reason.INTERNAL, True))
-    elif code in {pycurl.E_RECV_ERROR, pycurl.E_SSL_CONNECT_ERROR} and os_errno in _BY_ERRNO:
-        reason, ours = _BY_ERRNO[os_errno]
+        reason, ours = BY_ERRNO.get(os_errno, (Reason.INTERNAL, True))
+    elif code in {pycurl.E_RECV_ERROR, pycurl.E_SSL_CONNECT_ERROR} and os_errno in BY_ERRNO:
+        reason, ours = BY_ERRNO[os_errno]
     elif code == pycurl.E_RECV_ERROR:
         # A server that refuses our client certificate says so only after the handshake (TLS 1.3).
         reason = Reason.TLS if _TLS_ALERT.search(words) else Reason.PROTOCOL

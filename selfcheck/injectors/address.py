@@ -4,13 +4,13 @@ What `core/outbound` does for everything over HTTP, for the two kinds whose libr
 themselves (docs/design.md, "Security").
 """
 
-import errno
 import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from core.egress import Address, Egress
 from core.errors import CoalmineError
+from core.outbound.errnos import BY_ERRNO
 from core.reason import Reason
 from core.resolve import Resolver, Unresolved
 from selfcheck.access import AccessOptions
@@ -18,20 +18,6 @@ from selfcheck.injectors.tries import Attempt, unsent
 
 # Names that gRPC allows in custom metadata; `-bin` values would be bytes, `grpc-` is its own.
 _NAME = re.compile(r"(?!grpc-)[0-9a-z_.-]+(?<!-bin)")
-# (reason, ours): ours is not proven to be the receiver's doing.
-_BY_ERRNO = {
-    errno.ECONNREFUSED: (Reason.REFUSED, False),
-    errno.ECONNRESET: (Reason.RESET, False),
-    errno.EHOSTUNREACH: (Reason.UNREACHABLE, False),
-    errno.ETIMEDOUT: (Reason.TIMEOUT, False),
-    errno.ENETUNREACH: (Reason.UNREACHABLE, True),
-    errno.ENETDOWN: (Reason.UNREACHABLE, True),
-    errno.EACCES: (Reason.PERMISSION, True),
-    errno.EPERM: (Reason.PERMISSION, True),
-    errno.EADDRNOTAVAIL: (Reason.DESCRIPTORS, True),
-    errno.EMFILE: (Reason.DESCRIPTORS, True),
-    errno.ENFILE: (Reason.DESCRIPTORS, True),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +72,7 @@ class Guarded:
 
 def not_connected(exc: OSError, where: str) -> Attempt:
     """What a connect that failed means."""
-    reason, ours = _BY_ERRNO.get(exc.errno or 0, (Reason.INTERNAL, True))
+    reason, ours = BY_ERRNO.get(exc.errno or 0, (Reason.INTERNAL, True))
     return unsent(reason, f"{where}: {exc.strerror or exc}", ours=ours)
 
 

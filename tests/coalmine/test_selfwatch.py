@@ -118,3 +118,11 @@ async def test_a_full_ledger_and_canaries_given_up_are_told():
     watched.stores.used_bytes = 10
     await watched.watch.step()
     assert ledger().verdict is Verdict.OK
+
+
+async def test_a_ledger_that_was_not_weighed_for_long_is_not_called_ok():
+    watched = Watched(StoreBusyError("database is locked"))
+    watched.clock.move(36.0)
+    await watched.watch.step()
+    vitals = {line.part: line.verdict for line in watched.watch.vitals()}
+    assert vitals["ledger"] is Verdict.FAIL

@@ -77,6 +77,7 @@ def test_fault_018_a_reload_may_empty_the_checks_when_that_is_said(watch, tmp_pa
         (HEAD + "instance: 0a0b0c0d\n", "instance"),
         (HEAD + "data_dir: elsewhere\n", "data_dir"),
         (HEAD + "database: {url: 'postgresql://127.0.0.1/x'}\n", "database.url"),
+        (HEAD + "ledger: {keep: 1d}\n", "ledger"),
     ],
 )
 def test_what_a_running_service_is_built_on_needs_a_restart(watch, tmp_path, text, key):

@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,6 @@ from selfcheck.backends.protocol import BACKENDS
 from tests.contracts.backends import cases
 from tests.contracts.backends.case import Case, Ground, Opening
 from tests.support.parts import real_parts
-from tests.support.servers import stack_of
 
 
 def _openings() -> Mapping[str, Opening]:
@@ -35,23 +34,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents and QUICK not in item.nodeid.partition("[")[2]:
             item.add_marker(pytest.mark.slow)
-
-
-@pytest.fixture(scope="session")
-def start_server(tmp_path_factory) -> Iterator[Callable[[str], Stack]]:
-    """Starts each real server once per worker, when a test first asks for it."""
-    running: dict[str, Stack] = {}
-
-    def start(name: str) -> Stack:
-        if name not in running:
-            stack = stack_of(tmp_path_factory.mktemp(name), name)
-            stack.__enter__()
-            running[name] = stack
-        return running[name]
-
-    yield start
-    for stack in running.values():
-        stack.close()
 
 
 @pytest.fixture(

@@ -1,14 +1,12 @@
 """Opens the contract cases of the stores that speak PromQL, one real server a worker."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
 
-from deploy.stack.launch import Stack
 from tests.contracts.backends.case import Case, Ground, Opening
 from tests.contracts.backends.cases import cortex, prometheus, thanos, victoriametrics
 from tests.support.parts import real_parts
-from tests.support.servers import stack_of
 
 OPENINGS: Mapping[str, Opening] = {
     **prometheus.CASES,
@@ -16,23 +14,6 @@ OPENINGS: Mapping[str, Opening] = {
     **victoriametrics.CASES,
     **thanos.CASES,
 }
-
-
-@pytest.fixture(scope="session")
-def start_server(tmp_path_factory) -> Iterator[Callable[[str], Stack]]:
-    """Starts each real server once per worker, when a test first asks for it."""
-    running: dict[str, Stack] = {}
-
-    def start(name: str) -> Stack:
-        if name not in running:
-            stack = stack_of(tmp_path_factory.mktemp(name), name)
-            stack.__enter__()
-            running[name] = stack
-        return running[name]
-
-    yield start
-    for stack in running.values():
-        stack.close()
 
 
 @pytest.fixture(
