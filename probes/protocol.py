@@ -12,11 +12,16 @@ from core.result import Result
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """One run: `deadline_s` is the probe's own total deadline, counted from the call of `run`."""
+    """One run: `deadline_s` is the probe's own total deadline, counted from the call of `run`.
+
+    late_s, queue_s: how long after it was due, and after it was offered to its lane, it began.
+    """
 
     check: str
     deadline_s: float
     traceparent: str
+    late_s: float = 0.0
+    queue_s: float = 0.0
 
 
 class Probe(ABC):

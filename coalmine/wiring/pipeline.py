@@ -87,6 +87,10 @@ class Pipeline:
 
     def findings(self, routes: Sequence[RouteStatus]) -> Mapping[str, Finding]:
         """One finding per route that loses or is blind, by route."""
+        if not [one for one in routes if one.verdict is not Verdict.OK]:
+            # Who has lost nothing need not be compared with the others.
+            self._evidence, self._looked_s, self._named = {}, -math.inf, {}
+            return self._named
         self._look(routes)
         found = {finding.route: finding for finding in localise(self._inputs())}
         # While a route recovers, its canaries no longer tell where they were lost: the place that

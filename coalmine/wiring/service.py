@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -156,7 +156,7 @@ class Service:
         """Swap one route's row; the rest is painted within the second."""
         route = self._plan.routes.get(name)
         if route is None or not [one for one in self._picture.routes if one.name == name]:
-            self._swap_picture()
+            self._swap_picture(self._statuses())
             return
         status, finding = route.cycle.status(), self._findings.get(name)
         row = route_row(status, route.config.title, finding, route.accounts)
@@ -263,14 +263,14 @@ class Service:
 
     async def _paint(self) -> float:
         """Let verdicts age, swap the picture, tell of findings that changed."""
-        for route in self._plan.routes.values():
-            route.cycle.age()
-        for status in self._swap_picture():
+        statuses = [route.cycle.age() for route in self._plan.routes.values()]
+        self._swap_picture(statuses)
+        for status in statuses:
             self._tell_again(status)
         return PICTURE_S
 
-    def _swap_picture(self) -> list[RouteStatus]:
-        plan, statuses = self._plan, self._statuses()
+    def _swap_picture(self, statuses: Sequence[RouteStatus]) -> None:
+        plan = self._plan
         self._findings = plan.pipeline.findings(statuses)
         self._picture = Picture(
             routes=tuple(
@@ -290,7 +290,6 @@ class Service:
             costs=self._money.rows,
             painted_s=self._clock.monotonic(),
         )
-        return statuses
 
     def _tell_again(self, status: RouteStatus) -> None:
         name = status.spec.name

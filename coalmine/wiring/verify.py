@@ -183,18 +183,24 @@ class _Run:
         return Verified(
             tuple(check_report(name, kinds[name], _run_of(task)) for name, task in checks.items()),
             tuple(
-                self._route_report(name, findings.get(name, ""), task)
-                for name, task in routes.items()
+                [
+                    await self._route_report(name, findings.get(name, ""), task)
+                    for name, task in routes.items()
+                ]
             ),
             stop.is_set(),
         )
 
-    def _route_report(
+    async def _route_report(
         self, name: str, finding: str, task: asyncio.Task[RouteVerification]
     ) -> RouteReport:
         cycle = self._plan.routes[name].cycle
         trouble = _trouble(task)
-        found = RouteVerification(cycle.rows(), cycle.status(), "") if trouble else task.result()
+        if trouble:
+            sent = await cycle.sent(self._limits.cycles)
+            found = RouteVerification(sent, cycle.status(), "")
+        else:
+            found = task.result()
         signal = cycle.spec.signal.value
         return route_report(name, signal, finding, found, self._limits.cycles, trouble)
 

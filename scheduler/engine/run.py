@@ -50,7 +50,10 @@ async def run_one(
     with an `ok`. Rule: docs/design.md, "Scheduling".
     """
     started = instant(parts.clock)
-    context = RunContext(check.name, check.deadline_s, _traceparent(parts.rng))
+    late_s = max(0.0, started.boot_s - scheduled.due_s)
+    queue_s = max(0.0, started.boot_s - scheduled.offered_s)
+    trace = _traceparent(parts.rng)
+    context = RunContext(check.name, check.deadline_s, trace, late_s, queue_s)
     limit_s = check.deadline_s + parts.grace_s
     task = await parts.leash.call(_called(check, context), limit_s)
     if task.done() and not task.cancelled():
@@ -66,11 +69,7 @@ async def run_one(
     return envelope(
         check, generation, parts.epoch, scheduled.at, started, ended,
         settle(result, lag_s, check.deadline_s, over=over),
-        Trust(
-            max(0.0, started.boot_s - scheduled.due_s),
-            max(0.0, started.boot_s - scheduled.offered_s),
-            lag_s,
-        ),
+        Trust(late_s, queue_s, lag_s),
     )  # fmt: skip
 
 

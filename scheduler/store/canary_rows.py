@@ -1,6 +1,7 @@
 """Canaries as rows and back. No payload is kept: a row rebuilds its canary from its id."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -23,6 +24,11 @@ from selfcheck.canary.model import (
 
 # Looks that are kept of one canary.
 LOOKS = 40
+# The columns that judging may change.
+JUDGED = (
+    "receipt", "outcome", "reason", "judged", "seen", "delay_s", "copies", "empty_read",
+    "empty_path", "diff", "first_path", "hop_stamps", "looks",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,7 @@ def opened(row: LedgerRow) -> dict[str, Any]:
 
 
 def judged(row: LedgerRow) -> dict[str, Any]:
-    """The columns that judging may change; their types are those of the table."""
+    """The columns of JUDGED; their types are those of the table."""
     return {
         "receipt": write_receipt(row.receipt) if row.receipt else None,
         "outcome": row.outcome.value,
@@ -107,7 +113,7 @@ def judged(row: LedgerRow) -> dict[str, Any]:
         "empty_path": row.empty_path,
         "diff": row.diff,
         "first_path": row.first_path,
-        "hop_stamps": json.dumps(dict(row.hop_stamps)),
+        "hop_stamps": json.dumps(dict(row.hop_stamps)) if row.hop_stamps else "{}",
         "looks": write_looks(row.looks),
     }
 
@@ -154,8 +160,8 @@ def ledger_row(row: CanaryRow, instance: str, make: Remake) -> LedgerRow:
     stamps: Mapping[str, str] = json.loads(row.hop_stamps)
     return LedgerRow(
         canary=_canary(row, instance, make),
-        sent=Instant(row.sent_utc, row.sent_boot, row.sent_boot_s),
-        sent_under=row.sent_under,
+        sent=Instant(row.sent_utc, sys.intern(row.sent_boot), row.sent_boot_s),
+        sent_under=sys.intern(row.sent_under),
         deadline_s=row.deadline_s,
         receipt=read_receipt(row.receipt) if row.receipt else None,
         outcome=Outcome(row.outcome),
@@ -187,12 +193,12 @@ def kept_of(row: CanaryRow | RecheckRow, instance: str) -> Kept:
     """What a row keeps of its canary."""
     return Kept(
         instance,
-        CanaryKey(row.route, row.epoch, row.seq),
+        CanaryKey(sys.intern(row.route), row.epoch, row.seq),
         Signal(row.signal),
         row.beat,
         row.stamp_ns,
         row.trace_id,
-        row.service_name,
+        sys.intern(row.service_name),
         row.keep,
         row.stamped,
     )

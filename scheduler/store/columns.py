@@ -1,5 +1,6 @@
 """Column types: moments are exact on both databases, whatever a driver thinks of time zones."""
 
+import sys
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import BigInteger, Dialect, MetaData, Text
@@ -79,4 +80,4 @@ def write_instant(value: Instant) -> str:
 def read_instant(text: str) -> Instant:
     """The Instant that `write_instant` wrote."""
     us, boot_s, boot_id = text.split(" ", 2)
-    return Instant(from_us(int(us)), boot_id, float(boot_s))
+    return Instant(from_us(int(us)), sys.intern(boot_id), float(boot_s))

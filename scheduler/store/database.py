@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from sqlmodel import SQLModel
 from core.errors import StoreBusyError, StoreError, StoreLostError
 
 BUSY_MS = 5000
+# Of each connection that reads; the system keeps the file's pages as well.
+_READ_CACHE_KIB = 256
 _WAL_CAP_BYTES = 64 << 20
 _BUSY = ("locked", "busy", "lock timeout", "deadlock", "could not serialize")
 _LOST = ("malformed", "not a database", "disk i/o error", "unable to open", "readonly database")
@@ -122,6 +125,7 @@ def _prepare_sqlite(engine: Engine, place: Place, *, write: bool) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
         if not write:
             connection.execute("PRAGMA query_only = ON")
+            connection.execute(f"PRAGMA cache_size = -{_READ_CACHE_KIB}")
 
     def begun(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
@@ -171,11 +175,19 @@ def upsert(
     """
     if not rows:
         return
-    postgres = connection.dialect.name == "postgresql"
-    statement: Any = (postgresql.insert if postgres else sqlite.insert)(table)
+    names = tuple(rows[0])
+    connection.execute(_upsert(connection.dialect.name, table, names, add, ignore), rows)
+
+
+@lru_cache(maxsize=64)
+def _upsert(
+    dialect: str, table: type[SQLModel], names: tuple[str, ...], add: str, ignore: bool
+) -> Insert:
+    # Any: the two dialects' inserts have no common type with what is used of them.
+    statement: Any = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
     core_table = statement.table
     keys = [column.name for column in core_table.primary_key.columns]
-    rest = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+    rest = {name: statement.excluded[name] for name in names if name not in keys}
     if add:
         rest[add] = core_table.c[add] + statement.excluded[add]
     built: Insert = (
@@ -183,4 +195,4 @@ def upsert(
         if ignore or not rest
         else statement.on_conflict_do_update(index_elements=keys, set_=rest)
     )
-    connection.execute(built, rows)
+    return built

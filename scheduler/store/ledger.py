@@ -1,11 +1,10 @@
 """The ledger on disk: a canary's row is durable before the canary is sent."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_
+from sqlalchemy import ColumnElement, Connection, and_, or_
 from sqlmodel import Session, col, select
 
 from core.clock import Clock, instant
@@ -13,9 +12,9 @@ from core.errors import StoreError
 from scheduler.engine.protocol import ScheduleMark, ScheduleStore
 from scheduler.store import ledger_room, ledger_steps
 from scheduler.store.canary_rows import Remake, ledger_row, remake
+from scheduler.store.ledger_past import account_of, past_of
 from scheduler.store.ledger_room import LedgerCaps, Room
 from scheduler.store.ledger_tables import (
-    CanaryDayRow,
     CanaryRow,
     InstanceRow,
     RouteRow,
@@ -25,7 +24,7 @@ from scheduler.store.ledger_tables import (
 from scheduler.store.reader import Reader
 from scheduler.store.rechecks import RecheckStore
 from scheduler.store.writer import DEADLINE_S, Writer
-from selfcheck.canary.ledger import OPEN_S, OPEN_UNKNOWN_S, Epoch, Ledger
+from selfcheck.canary.ledger import OPEN_S, OPEN_UNKNOWN_S, Epoch, Ledger, Past
 from selfcheck.canary.model import Account, CanaryKey, LedgerRow, Outcome, Receipt
 
 _SHORT = (Outcome.LOST, Outcome.REJECTED, Outcome.POLICY_DROP)
@@ -71,12 +70,12 @@ class LedgerStore(Ledger, ScheduleStore):
 
     async def receive(self, key: CanaryKey, receipt: Receipt) -> None:
         """Keep the receipt of a row. Raises StoreError when there never was such a row."""
-        await self._write(ledger_steps.receive, (key, receipt))
+        await self._write(ledger_steps.receive, (key, receipt), hurried=False)
 
     async def settle(self, rows: Sequence[LedgerRow]) -> None:
         """Write the judged state of `rows` in one transaction; pruned ones stay as they were."""
         if rows:
-            await self._write(ledger_steps.settle, rows)
+            await self._write(ledger_steps.settle, rows, hurried=False)
 
     async def unsettled(self, route: str, limit: int) -> Sequence[LedgerRow]:
         """Rows that a read may still change, oldest first."""
@@ -98,6 +97,12 @@ class LedgerStore(Ledger, ScheduleStore):
         )
         return await self._reader.get(lambda session: self._rows(session, wanted))
 
+    async def past(self, route: str, sent_under: str, midnight: datetime, limit: int) -> Past:
+        """What a route starts from."""
+        return await self._reader.get(
+            lambda session: past_of(session.connection(), route, sent_under, midnight, limit)
+        )
+
     async def find(self, canary_id: str) -> LedgerRow | None:
         """The row of a canary id; None when there is none or it has been pruned."""
         wanted = select(CanaryRow).where(col(CanaryRow.canary_id) == canary_id)
@@ -117,11 +122,11 @@ class LedgerStore(Ledger, ScheduleStore):
 
     async def account(self, route: str) -> Account:
         """The identity of one route: live rows and pruned totals, in one snapshot."""
-        return await self._reader.get(lambda session: _account(session, route))
+        return await self._reader.get(lambda session: account_of(session.connection(), route))
 
     async def accounts(self) -> Mapping[str, Account]:
         """The identity of every route that ever sent, in one snapshot."""
-        return await self._reader.get(_accounts)
+        return await self._reader.get(lambda session: _accounts(session.connection()))
 
     async def transitions(self, route: str) -> Mapping[tuple[Outcome, Outcome], int]:
         """How often canaries of `route` went from the first outcome to the second."""
@@ -168,11 +173,11 @@ class LedgerStore(Ledger, ScheduleStore):
             self._writer.close()
         self._reader.close()
 
-    async def _write(self, step: Any, item: Any) -> Any:
+    async def _write(self, step: Any, item: Any, *, hurried: bool = True) -> Any:
         # Any: the step's own signature ties item and answer (ledger_steps).
         if self._writer is None:
             raise StoreError("this ledger was opened for reading")
-        return await self._writer.do(step, item, self._deadline_s)
+        return await self._writer.do(step, item, self._deadline_s, hurried=hurried)
 
     def _rows(self, session: Session, wanted: Any) -> list[LedgerRow]:
         # Any: a select of CanaryRow, whose type depends on how it was built.
@@ -206,27 +211,9 @@ class LedgerStore(Ledger, ScheduleStore):
         )
 
 
-def _account(session: Session, route: str) -> Account:
-    sent = session.exec(select(func.sum(RouteRow.last_seq)).where(col(RouteRow.route) == route))
-    live = session.exec(
-        select(CanaryRow.outcome, func.count())
-        .where(col(CanaryRow.route) == route)
-        .group_by(CanaryRow.outcome)
-    )
-    pruned = session.exec(
-        select(CanaryDayRow.outcome, func.sum(CanaryDayRow.n))
-        .where(col(CanaryDayRow.route) == route)
-        .group_by(CanaryDayRow.outcome)
-    )
-    counts: Counter[Outcome] = Counter(dict.fromkeys(Outcome, 0))
-    for outcome, n in (*live, *pruned):
-        counts[Outcome(outcome)] += int(n)
-    return Account(route, int(sent.one() or 0), counts)
-
-
-def _accounts(session: Session) -> dict[str, Account]:
-    routes = session.exec(select(RouteRow.route).distinct()).all()
-    return {route: _account(session, route) for route in routes}
+def _accounts(connection: Connection) -> dict[str, Account]:
+    routes = connection.scalars(select(RouteRow.route).distinct()).all()
+    return {route: account_of(connection, route) for route in routes}
 
 
 def _mark(row: ScheduleRow) -> ScheduleMark:

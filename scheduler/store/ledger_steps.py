@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 from sqlmodel import col
 
 from core.clock import Instant
 from core.errors import StoreError, StoreTakenError
 from scheduler.engine.protocol import ScheduleMark
-from scheduler.store.canary_rows import judged, opened, write_receipt
+from scheduler.store.canary_rows import JUDGED, judged, opened, write_receipt
 from scheduler.store.database import upsert
 from scheduler.store.ledger_room import refuse_when_full
 from scheduler.store.ledger_tables import (
@@ -24,12 +24,18 @@ from scheduler.store.ledger_tables import (
 from selfcheck.canary.model import CanaryKey, LedgerRow, Outcome, Receipt
 
 Done = Sequence[None]
-# SQLite takes a limited number of parameters in one statement.
-_KEYS = 200
 _BY_KEY = and_(
     col(CanaryRow.route) == bindparam("k_route"),
     col(CanaryRow.epoch) == bindparam("k_epoch"),
     col(CanaryRow.seq) == bindparam("k_seq"),
+)
+# Built once: to build a statement costs more than to run it.
+_OPEN = insert(CanaryRow)
+_RECEIVE = update(CanaryRow).where(_BY_KEY).values(receipt=bindparam("receipt"))
+_SETTLE = update(CanaryRow).where(_BY_KEY).values({name: bindparam(name) for name in JUDGED})
+_OUTCOME = select(col(CanaryRow.outcome)).where(_BY_KEY)
+_LAST_SEQ = select(col(RouteRow.last_seq)).where(
+    col(RouteRow.route) == bindparam("route"), col(RouteRow.epoch) == bindparam("epoch")
 )
 
 
@@ -53,29 +59,26 @@ def open_rows(connection: Connection, orders: Sequence[tuple[LedgerRow, int]]) -
     """
     rows = [row for row, _ in orders]
     refuse_when_full(connection, min(max_bytes for _, max_bytes in orders))
-    last = _last_seqs(connection, [row.canary.key for row in rows])
+    last: dict[tuple[str, int], int] = {}
     for row in rows:
         key = row.canary.key
-        known = last.get((key.route, key.epoch), 0)
+        stream = key.route, key.epoch
+        known = last[stream] if stream in last else _last_seq(connection, key)
         if key.seq == known:
             _forget_unsent(connection, key)
         elif key.seq != known + 1:
             raise StoreError(f"{key}: the next sequence number of this epoch is {known + 1}")
-        last[key.route, key.epoch] = key.seq
+        last[stream] = key.seq
     counted = [
         {"route": route, "epoch": epoch, "last_seq": seq} for (route, epoch), seq in last.items()
     ]
     upsert(connection, RouteRow, counted)
-    connection.execute(insert(CanaryRow), [opened(row) for row in rows])
+    connection.execute(_OPEN, [opened(row) for row in rows])
     return [None] * len(rows)
 
 
-def _last_seqs(connection: Connection, keys: Sequence[CanaryKey]) -> dict[tuple[str, int], int]:
-    known = select(RouteRow.route, RouteRow.epoch, RouteRow.last_seq).where(  # type: ignore[call-overload]  # columns, to SQLAlchemy
-        col(RouteRow.route).in_({key.route for key in keys}),
-        col(RouteRow.epoch).in_({key.epoch for key in keys}),
-    )
-    return {(row.route, row.epoch): row.last_seq for row in connection.execute(known)}
+def _last_seq(connection: Connection, key: CanaryKey) -> int:
+    return connection.scalar(_LAST_SEQ, {"route": key.route, "epoch": key.epoch}) or 0
 
 
 def _forget_unsent(connection: Connection, key: CanaryKey) -> None:
@@ -90,11 +93,10 @@ def _forget_unsent(connection: Connection, key: CanaryKey) -> None:
 
 def receive(connection: Connection, items: Sequence[tuple[CanaryKey, Receipt]]) -> Done:
     """Keep receipts; one of a canary that has been pruned is of no more use."""
-    held = _held(connection, [key for key, _ in items])
-    changes = [
-        {**_key(key), "receipt": write_receipt(receipt)} for key, receipt in items if key in held
-    ]
-    _update(connection, changes, ("receipt",))
+    changes = [{**_key(key), "receipt": write_receipt(receipt)} for key, receipt in items]
+    if connection.execute(_RECEIVE, changes).rowcount != len(changes):
+        for key, _ in items:
+            _outcome(connection, key)
     return [None] * len(items)
 
 
@@ -104,16 +106,20 @@ def settle(connection: Connection, groups: Sequence[Sequence[LedgerRow]]) -> Don
     A canary that has been pruned keeps the outcome under which it was folded into the totals.
     """
     rows = [row for group in groups for row in group]
-    was = _held(connection, [row.canary.key for row in rows])
-    kept = [row for row in rows if row.canary.key in was]
     moved: Counter[tuple[str, str, str]] = Counter()
-    for row in kept:
-        before, after = was[row.canary.key], row.outcome.value
+    changes = []
+    present: dict[CanaryKey, str | None] = {}
+    for row in rows:
+        key, after = row.canary.key, row.outcome.value
+        before = present[key] if key in present else _outcome(connection, key)
+        present[key] = before and after
+        if before is None:
+            continue
+        changes.append({**_key(key), **judged(row)})
         if before != after:
-            moved[row.canary.key.route, before, after] += 1
-        was[row.canary.key] = after
-    changes = [{**_key(row.canary.key), **judged(row)} for row in kept]
-    _update(connection, changes, tuple(judged(kept[0])) if kept else ())
+            moved[key.route, before, after] += 1
+    if changes:
+        connection.execute(_SETTLE, changes)
     counted = [
         {"route": route, "was": before, "became": after, "n": n}
         for (route, before, after), n in moved.items()
@@ -122,17 +128,15 @@ def settle(connection: Connection, groups: Sequence[Sequence[LedgerRow]]) -> Don
     return [None] * len(groups)
 
 
-def _held(connection: Connection, keys: Sequence[CanaryKey]) -> dict[CanaryKey, str]:
-    """Outcomes of the rows that are there. Raises StoreError for what never was a canary.
+def _outcome(connection: Connection, key: CanaryKey) -> str | None:
+    """The outcome that a row has; None when it was pruned.
 
-    A number that was given out and has no row any more can only have been pruned.
+    Raises StoreError for what never was a canary: a number that was given out and has no row any
+    more can only have been pruned.
     """
-    found = _outcomes(connection, keys)
-    missing = [key for key in keys if key not in found]
-    last = _last_seqs(connection, missing) if missing else {}
-    for key in missing:
-        if key.seq > last.get((key.route, key.epoch), 0):
-            raise StoreError(f"{key}: no such canary")
+    found: str | None = connection.scalar(_OUTCOME, _key(key))
+    if found is None and key.seq > _last_seq(connection, key):
+        raise StoreError(f"{key}: no such canary")
     return found
 
 
@@ -160,37 +164,6 @@ def beat(connection: Connection, beats: Sequence[tuple[str, Instant]]) -> Done:
         if connection.execute(ours).rowcount != 1:
             raise StoreTakenError("ledger: another service has taken over this database")
     return [None] * len(beats)
-
-
-def _outcomes(connection: Connection, keys: Sequence[CanaryKey]) -> dict[CanaryKey, str]:
-    found: dict[CanaryKey, str] = {}
-    for start in range(0, len(keys), _KEYS):
-        some = [
-            and_(
-                col(CanaryRow.route) == key.route,
-                col(CanaryRow.epoch) == key.epoch,
-                col(CanaryRow.seq) == key.seq,
-            )
-            for key in keys[start : start + _KEYS]
-        ]
-        wanted = select(  # type: ignore[call-overload]  # columns, to SQLAlchemy
-            CanaryRow.route, CanaryRow.epoch, CanaryRow.seq, CanaryRow.outcome
-        ).where(or_(*some))
-        for row in connection.execute(wanted):
-            found[CanaryKey(row.route, row.epoch, row.seq)] = row.outcome
-    return found
-
-
-def _update(
-    connection: Connection, changes: list[dict[str, Any]], columns: tuple[str, ...]
-) -> None:
-    # Any: the values are of whatever types the columns have.
-    if not changes:
-        return
-    statement = update(CanaryRow).where(_BY_KEY).values({name: bindparam(name) for name in columns})
-    result = connection.execute(statement, changes)
-    if result.rowcount != len(changes):
-        raise StoreError("ledger: no such canary")
 
 
 def _key(key: CanaryKey) -> dict[str, Any]:

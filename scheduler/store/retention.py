@@ -12,6 +12,10 @@ from scheduler.store.samples_tables import HopWindowRow, MeterHourRow, RunPackRo
 
 _GIB = 1 << 30
 _VACUUM_PAGES = 2000
+_PAGES = (
+    "SELECT page_count, freelist_count, page_size"
+    " FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +65,8 @@ def live_bytes(connection: Connection) -> int:
     """Bytes of the pages in use; 0 on PostgreSQL, whose size only its own vacuum decides."""
     if connection.dialect.name != "sqlite":
         return 0
-    pages, free, size = (
-        int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
-        for name in ("page_count", "freelist_count", "page_size")
-    )
-    return (pages - free) * size
+    pages, free, size = connection.exec_driver_sql(_PAGES).one()
+    return (int(pages) - int(free)) * int(size)
 
 
 def _delete(

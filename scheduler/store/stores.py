@@ -22,7 +22,8 @@ from scheduler.store.state import StateStore
 from scheduler.store.writer import DEADLINE_S, Writer
 
 # History is written behind: nothing is decided by it.
-GATHER_S = 1.0
+# What nobody hurries for waits for company: a commit costs more than what is written in it.
+_GATHER_S = {Store.SAMPLES: 1.0, Store.LEDGER: 0.2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +141,7 @@ def _lock(where: Path | str, ledger: Place) -> Lock:
 
 
 def _writer(place: Place) -> Writer:
-    gather_s = GATHER_S if place.store is Store.SAMPLES else 0.0
-    return Writer(place, write_engine(place), gather_s=gather_s)
+    return Writer(place, write_engine(place), gather_s=_GATHER_S.get(place.store, 0.0))
 
 
 def _claim(ledger: Place, state: Place, clock: Clock, wanted: str) -> tuple[str, Holder]:

@@ -46,8 +46,8 @@ class Writer:
     ) -> None:
         """Starts the thread; `close` ends it.
 
-        room: jobs that may wait. gather_s: how long what was only offered, so that nobody waits
-        for it, is gathered for one commit; `do`, `call` and `close` end the gathering.
+        room: jobs that may wait. gather_s: how long what nobody hurries for is gathered for one
+        commit; what is hurried, and `close`, end the gathering.
         """
         self._place, self._engine, self._room = place, engine, room
         self._waiting: deque[_Job] = deque()
@@ -63,13 +63,17 @@ class Writer:
         """Jobs that wait now."""
         return len(self._waiting)
 
-    async def do(self, step: Step[T, R], item: T, deadline_s: float = DEADLINE_S) -> R:
+    async def do(
+        self, step: Step[T, R], item: T, deadline_s: float = DEADLINE_S, *, hurried: bool = True
+    ) -> R:
         """The step's answer for `item` once it is durable; from any event loop.
+
+        hurried: it is not gathered with what comes after it.
 
         Raises StoreBusyError after `deadline_s`: an item that was not begun is then never
         written, of one that was the fate is open. Raises what the step or the database raises.
         """
-        job = self._submit(step, item)
+        job = self._submit(step, item, hurried=hurried)
         try:
             async with asyncio.timeout(deadline_s):
                 answer: R = await asyncio.wrap_future(job)
@@ -79,7 +83,7 @@ class Writer:
 
     def call(self, step: Step[T, R], item: T, deadline_s: float = DEADLINE_S) -> R:
         """The same for a caller without an event loop; blocks."""
-        job = self._submit(step, item)
+        job = self._submit(step, item, hurried=True)
         try:
             answer: R = job.result(deadline_s)
         except TimeoutError as exc:
@@ -90,7 +94,7 @@ class Writer:
         return answer
 
     def offer(self, step: Step[T, R], item: T, *, hurried: bool = False) -> "Future[R] | None":
-        """Hand over without waiting; None when there is no room. hurried: somebody will wait."""
+        """Hand over without waiting; None when there is no room. hurried: as in `do`."""
         with self._wake:
             if self._closing or len(self._waiting) >= self._room:
                 return None
@@ -111,8 +115,8 @@ class Writer:
         self._thread.join()
         self._engine.dispose()
 
-    def _submit(self, step: Step[T, R], item: T) -> "Future[R]":
-        job = self.offer(step, item, hurried=True)
+    def _submit(self, step: Step[T, R], item: T, *, hurried: bool) -> "Future[R]":
+        job = self.offer(step, item, hurried=hurried)
         if job is None:
             state = "closed" if self._closing else f"{self._room} writes wait already"
             raise StoreBusyError(f"{self._place}: {state}")

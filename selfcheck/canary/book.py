@@ -4,29 +4,45 @@ Everything here is derived from the ledger when a service starts, so a restart c
 """
 
 import asyncio
-import contextlib
-from collections import Counter, deque
-from collections.abc import Awaitable, Collection, Iterator, Sequence
-from dataclasses import replace
-from itertools import islice, takewhile
+from array import array
+from collections.abc import Awaitable, Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time
 from typing import TypeVar
 
-from core.clock import Clock, Instant
+from core.clock import Clock, Instant, instant
 from core.errors import StoreBusyError, StoreError
 from core.verdict import freshness_limit_s
-from selfcheck.canary.accounting import ever_arrived, violation
+from selfcheck.canary.accounting import RunningAccount, ever_arrived
 from selfcheck.canary.deadline import Learned
-from selfcheck.canary.judge import age_bounds_s, duplicated, received
+from selfcheck.canary.judge import age_bounds_s, received
 from selfcheck.canary.judging import JudgingRules
-from selfcheck.canary.ledger import OPEN_S, Ledger
+from selfcheck.canary.kept import KeptRows, Tally
+from selfcheck.canary.ledger import Ledger, Past
 from selfcheck.canary.model import Account, CanaryKey, LedgerRow, Look, Outcome, Receipt
 from selfcheck.canary.route import RouteSpec
-from selfcheck.canary.window import Evidence, RouteVerdict, newest_verified, route_verdict
+from selfcheck.canary.window import Evidence, RouteVerdict, route_verdict, verifying
 
 T = TypeVar("T")
-KEPT_ROWS = 1000
+# Newest rows in mind: enough for whoever follows a link between two routes. A declared sampler is
+# judged by the share of many.
+KEPT_ROWS, KEPT_SAMPLED = 24, 1000
+KEPT_DELAYS = 1000
+# Canaries that are told in brief at a start: an hour of them at the fastest pace, and more.
+_TOLD = 1000
+# Windows from which a verdict is derived anew at a start.
+_REPLAYED = 10
 _OPEN_ROWS = 10_000
 _LOOKS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a route begins with: its open rows and its newest ones, both in sending order."""
+
+    open: Sequence[LedgerRow]
+    recent: Sequence[LedgerRow]
+    past: Past
 
 
 class RouteBook:
@@ -36,20 +52,13 @@ class RouteBook:
         self, spec: RouteSpec, ledger: Ledger, clock: Clock, rules: JudgingRules, floor_s: float
     ) -> None:
         """`floor_s`: of the access path that is read first."""
-        self._audited: Account | None = None
-        # What was committed since the audit, so that the account keeps up with the rows.
-        self._sent_since = 0
-        self._moved_since: Counter[Outcome] = Counter()
-        self._moves, self._in_flight = 0, 0
-        self.imbalance = ""
         self.ever_seen = False
-        self.delays_s: deque[float] = deque(maxlen=max(KEPT_ROWS, rules.many_sightings))
         self._spec, self._ledger, self._clock, self._rules = spec, ledger, clock, rules
         self._floor_s = floor_s
-        self._rows: dict[CanaryKey, LedgerRow] = {}
-        # Kept beside the rows, as a status is asked for every second.
-        self._pending: dict[CanaryKey, None] = {}
-        self._marks: Counter[str] = Counter()
+        self._account = RunningAccount()
+        most = KEPT_SAMPLED if spec.sampled else max(KEPT_ROWS, rules.window)
+        self._rows = KeptRows(most, verifying(sampled=spec.sampled))
+        self._delays_s, self._delays = array("d"), max(KEPT_DELAYS, rules.many_sightings)
         self._learned: Learned | None = None
         self._unwritten: dict[CanaryKey, LedgerRow] = {}
         # Reads that looked for a row since it was last written: they wait for its next commit.
@@ -57,32 +66,23 @@ class RouteBook:
         # One writer at a time: a receipt must not be overwritten by a judgement made without it.
         self._writing = asyncio.Lock()
 
-    async def load(self) -> list[LedgerRow]:
-        """Read everything from the ledger; the open rows, oldest first. Raises StoreError."""
+    async def load(self) -> Loaded:
+        """Read everything from the ledger. Raises StoreError."""
         name, ledger = self._spec.name, self._ledger
         open_rows = list(await self.durable(ledger.unsettled(name, _OPEN_ROWS)))
-        recent = list(await self.durable(ledger.recent(name, KEPT_ROWS)))
-        delays = await self.durable(ledger.delays_s(name, self.delays_s.maxlen or KEPT_ROWS))
+        wanted = max(KEPT_SAMPLED if self._spec.sampled else 0, _REPLAYED * self._rules.window)
+        recent = list(await self.durable(ledger.recent(name, wanted)))
+        delays = await self.durable(ledger.delays_s(name, self._delays))
         account = await self.durable(ledger.account(name))
-        self._take(account)
-        self.delays_s.extend(reversed(delays))
-        known = {row.canary.key: row for row in (*open_rows, *recent)}
-        for key in sorted(known):
-            self._put(known[key])
+        today = datetime.combine(self._clock.utc().date(), time(), UTC)
+        past = await self.durable(ledger.past(name, self._spec.sent_under, today, _TOLD))
+        self._account.take(account)
+        self._delays_s = array("d", reversed(delays))
         self._learned = None
-        self.ever_seen = self._was_seen(account, recent)
-        return open_rows
-
-    def _was_seen(self, account: Account, recent: Sequence[LedgerRow]) -> bool:
-        """Whether a canary was ever seen under the present parameters.
-
-        `lost` was only ever said after one had been seen. Totals of the past count as long as
-        no recent row was sent under other parameters.
-        """
-        mine = [row for row in recent if row.sent_under == self._spec.sent_under]
-        if [row for row in mine if row.seen is not None or row.outcome is Outcome.LOST]:
-            return True
-        return bool(mine) and len(mine) == len(recent) and ever_arrived(account)
+        known = {row.canary.key: row for row in (*open_rows, *recent)}
+        self._rows.recall((known[key] for key in sorted(known)), past)
+        self.ever_seen = past.seen_under or (past.only_under and ever_arrived(account))
+        return Loaded(open_rows, recent[::-1], past)
 
     async def durable(self, work: Awaitable[T]) -> T:
         """The ledger's answer within the store deadline. Raises StoreBusyError after it."""
@@ -93,75 +93,43 @@ class RouteBook:
             limit = self._rules.store_deadline
             raise StoreBusyError(f"the ledger did not answer within {limit:g} s") from exc
 
-    def last_seq(self, epoch: int) -> int:
-        """Last sequence number of `epoch`, 0 when it has none."""
-        return max((key.seq for key in reversed(self._rows) if key.epoch == epoch), default=0)
-
     def get(self, key: CanaryKey) -> LedgerRow:
-        """The present state of a row."""
+        """The present state of a row that is kept."""
         return self._rows[key]
 
     async def open(self, row: LedgerRow) -> None:
         """Commit a new row. Raises StoreError; then it may or may not become durable later."""
-        with self._committing():
+        with self._account.committing():
             await self.durable(self._ledger.open(row))
             self.add(row)
-            self._sent_since += 1
-            self._moved(None, row.outcome)
+            self._account.moved(None, row.outcome)
 
     def add(self, row: LedgerRow) -> None:
         """Keep a row that the ledger holds; the next audit counts it."""
-        self._put(row)
-
-    def _put(self, row: LedgerRow) -> None:
-        key = row.canary.key
-        self._mark(key, -1)
-        self._rows[key] = row
-        self._mark(key, 1)
-        if row.outcome is Outcome.PENDING:
-            self._pending[key] = None
-        else:
-            self._pending.pop(key, None)
-
-    def _mark(self, key: CanaryKey, by: int) -> None:
-        if (row := self._rows.get(key)) is not None:
-            self._marks["lost"] += by * (row.outcome is Outcome.LOST)
-            self._marks["doubled"] += by * duplicated(row, 1)
-            self._marks["counted"] += by * (row.copies is not None)
+        self._rows.put(row)
 
     @property
     def doubled(self) -> bool | None:
-        """Whether a kept row is stored more often than sent; None when no copies were counted."""
-        if self._marks["doubled"]:
+        """Whether a canary of the last hour is stored more often than sent.
+
+        None when no copies were counted.
+        """
+        hour = self._rows.hour(instant(self._clock))
+        if hour.doubled:
             return True
-        return False if self._marks["counted"] else None
+        return False if hour.counted else None
 
-    @contextlib.contextmanager
-    def _committing(self) -> Iterator[None]:
-        """While this is open, nobody can tell whether a snapshot of the ledger holds the change."""
-        self._in_flight += 1
-        try:
-            yield
-        finally:
-            self._in_flight -= 1
-
-    def _moved(self, before: Outcome | None, after: Outcome) -> None:
-        if before is not None:
-            self._moved_since[before] -= 1
-        self._moved_since[after] += 1
-        self._moves += 1
-
-    def newest(self) -> Iterator[LedgerRow]:
-        """Rows from the newest, at most as many as are kept."""
-        return islice(reversed(self._rows.values()), KEPT_ROWS)
+    def newest(self) -> list[LedgerRow]:
+        """The newest rows that are kept, newest first."""
+        return list(self._rows.newest())
 
     def pending(self) -> list[LedgerRow]:
         """Rows without an outcome, oldest first."""
-        return [self._rows[key] for key in self._pending]
+        return self._rows.pending()
 
     def judged(self, count: int) -> list[LedgerRow]:
         """The newest `count` rows that have an outcome, newest first."""
-        return list(islice((r for r in self.newest() if r.outcome is not Outcome.PENDING), count))
+        return self._rows.judged(count)
 
     def looked(self, key: CanaryKey, look: Look) -> None:
         """Remember a read that looked for a row; the ledger hears of it when the row is settled.
@@ -186,13 +154,10 @@ class RouteBook:
         return row if looks is None else replace(row, looks=looks)
 
     def forget(self, held: Collection[CanaryKey]) -> None:
-        """Drop the oldest rows beyond those that are kept, save those that are `held`."""
-        surplus = len(self._rows) - KEPT_ROWS
-        for key in list(islice(self._rows, max(0, surplus))):
-            if key not in held:
-                self._mark(key, -1)
-                del self._rows[key]
-                self._looks.pop(key, None)
+        """Let go of the oldest rows beyond those that are kept, save those that are `held`."""
+        unwritten = self._unwritten.keys()
+        for key in self._rows.forget({*held, *unwritten}):
+            self._looks.pop(key, None)
 
     async def receive(self, key: CanaryKey, receipt: Receipt, now: Instant) -> list[LedgerRow]:
         """Keep a receipt; the row, when the receipt judged it.
@@ -203,7 +168,7 @@ class RouteBook:
         async with self._writing:
             was = self._rows[key]
             row = self._told(received(was, receipt, now))
-            self._put(row)
+            self._rows.put(row)
             self._unwritten[key] = row
             try:
                 await self._write(row, was.outcome)
@@ -223,13 +188,13 @@ class RouteBook:
 
     async def _write(self, row: LedgerRow, kept: Outcome) -> None:
         """`kept`: the outcome that the ledger holds before this."""
-        with self._committing():
+        with self._account.committing():
             if row.receipt is not None:
                 await self.durable(self._ledger.receive(row.canary.key, row.receipt))
             if row.outcome is not Outcome.PENDING:
                 await self.durable(self._ledger.settle([row]))
             if row.outcome is not kept:
-                self._moved(kept, row.outcome)
+                self._account.moved(kept, row.outcome)
         self._unwritten.pop(row.canary.key, None)
 
     async def settle(self, changed: Sequence[tuple[LedgerRow, LedgerRow]]) -> list[LedgerRow]:
@@ -242,12 +207,12 @@ class RouteBook:
             if not fresh:
                 return []
             fresh = [(before, self._told(after)) for before, after in fresh]
-            with self._committing():
+            with self._account.committing():
                 await self.durable(self._ledger.settle([after for _, after in fresh]))
                 for before, after in fresh:
-                    self._put(after)
+                    self._rows.put(after)
                     self._looks.pop(after.canary.key, None)
-                    self._moved(before.outcome, after.outcome)
+                    self._account.moved(before.outcome, after.outcome)
                     self._learn(before, after)
         return [after for before, after in fresh if after.outcome is not before.outcome]
 
@@ -257,50 +222,30 @@ class RouteBook:
         if after.sent_under == self._spec.sent_under:
             self.ever_seen = True
         if after.delay_s is not None:
-            self.delays_s.append(after.delay_s)
+            self._delays_s.append(after.delay_s)
+            del self._delays_s[: -self._delays]
             self._learned = None
 
     @property
     def learned(self) -> Learned:
         """What the delays come to."""
         if self._learned is None:
-            self._learned = Learned.of(self.delays_s, self._floor_s, self._rules)
+            self._learned = Learned.of(self._delays_s, self._floor_s, self._rules)
         return self._learned
 
     @property
     def account(self) -> Account | None:
         """The account as of the rows: the audited one and what was committed since."""
-        audited = self._audited
-        if audited is None:
-            return None
-        counts = {
-            outcome: audited.by_outcome.get(outcome, 0) + self._moved_since[outcome]
-            for outcome in Outcome
-        }
-        return Account(audited.route, audited.sent + self._sent_since, counts)
+        return self._account.present
 
     async def audit(self) -> bool:
         """Check the accounting identity against the ledger. Raises StoreError.
 
-        False when something was committed meanwhile: the identity was checked, but the account
-        goes on from the last audit, as nobody can tell what this one has counted.
+        False when something was committed meanwhile.
         """
-        moves, settled = self._moves, not self._in_flight
-        account = await self.durable(self._ledger.account(self._spec.name))
-        self.imbalance = violation(account)
-        if not settled or self._in_flight or self._moves != moves:
-            return False
-        self._take(account)
-        return True
-
-    def _take(self, account: Account) -> None:
-        self._audited, self.imbalance = account, violation(account)
-        self._sent_since, self._moved_since = 0, Counter()
-
-    @property
-    def deadline_s(self) -> float:
-        """Deadline of a canary sent now."""
-        return self.learned.deadline_s
+        return await self._account.audit(
+            lambda: self.durable(self._ledger.account(self._spec.name))
+        )
 
     @property
     def target_s(self) -> float | None:
@@ -309,49 +254,40 @@ class RouteBook:
 
     def verified_age_s(self, now: Instant) -> float | None:
         """Seconds since the newest verified canary was sent; None when there is none."""
-        row = newest_verified(self.newest(), sampled=self._spec.sampled)
-        return age_bounds_s(row.sent, now)[1] if row else None
+        verified = self._rows.verified
+        return age_bounds_s(verified, now)[1] if verified else None
 
     def evidence(self, now: Instant, pace: float = 1.0, capped: str = "") -> Evidence:
         """What the verdict of the route is made of at `now`.
 
         pace: by how much a cap stretches the interval. capped: why nothing is sent, in words.
         """
-        recent: list[LedgerRow] = []
-        if self._marks["lost"] >= self._rules.hour_losses:
-            # Whom fewer losses degrade nobody asks for the rows of an hour.
-            newest = self.newest()
-            recent = list(takewhile(lambda r: age_bounds_s(r.sent, now)[1] <= OPEN_S, newest))
         every_s = self._spec.every_s * pace
-        limit = freshness_limit_s(every_s, self.deadline_s, self._rules.confirm_after)
+        limit = freshness_limit_s(every_s, self.learned.deadline_s, self._rules.confirm_after)
         return Evidence(
             rows=self.judged(self._rules.window),
-            hour=recent,
+            hour=self._rows.hour(now),
             verified_age_s=self.verified_age_s(now),
             limit_s=limit,
             ever_seen=self.ever_seen,
             drop_declared=self._spec.expect_drop is not None,
-            imbalance=self.imbalance,
+            imbalance=self._account.imbalance,
             target_s=self.target_s,
             capped=capped,
         )
 
-    def replay(self, now: Instant) -> RouteVerdict | None:
-        """The verdict that the rows led to, step by step: a failure outlives a restart."""
+    def replay(self, rows: Sequence[LedgerRow], now: Instant) -> RouteVerdict | None:
+        """The verdict that `rows` led to, step by step: a failure outlives a restart."""
         evidence, verdict = self.evidence(now), None
-        tail = self.judged(10 * self._rules.window)[::-1]
+        tail = [row for row in rows if row.outcome is not Outcome.PENDING]
         for count in range(1, len(tail) + 1):
-            rows = tail[max(0, count - self._rules.window) : count][::-1]
-            step = Evidence(
-                rows=rows,
-                hour=(),
+            step = replace(
+                evidence,
+                rows=tail[max(0, count - self._rules.window) : count][::-1],
+                hour=Tally(),
                 verified_age_s=0.0,
-                limit_s=evidence.limit_s,
-                ever_seen=evidence.ever_seen,
-                drop_declared=evidence.drop_declared,
                 imbalance="",
                 target_s=None,
-                capped="",
             )
             verdict = route_verdict(step, self._rules, verdict)
         return verdict

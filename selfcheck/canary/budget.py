@@ -7,12 +7,17 @@ from selfcheck.canary.judging import JudgingRules
 
 
 class ReadBudget:
-    """Token bucket. An exhausted budget leaves canaries as they are; it never judges them."""
+    """Token bucket. An exhausted budget leaves canaries as they are; it never judges them.
+
+    Reads that an outage kept from being made are saved, and made up for faster than the budget
+    allows: over the outage and the time after it together no more is read than without one.
+    """
 
     def __init__(self, rules: JudgingRules, now_s: float) -> None:
         """Begins full. `now_s` here and below: seconds of the monotonic clock."""
         self._per_s, self._burst = rules.reads_per_minute / 60, float(rules.read_burst)
-        self._tokens, self._at_s = self._burst, now_s
+        self._faster_s = max(self._per_s, rules.catch_up_per_minute / 60)
+        self._tokens, self._saved, self._at_s = self._burst, 0.0, now_s
 
     def take(self, now_s: float) -> bool:
         """Use up one read, if there is one."""
@@ -22,15 +27,27 @@ class ReadBudget:
         self._tokens -= 1
         return True
 
+    def barred(self, now_s: float) -> None:
+        """The store must not be asked: what came in since the last call is for afterwards."""
+        gained = max(0.0, now_s - self._at_s) * self._per_s
+        room = self._burst - self._tokens
+        self._tokens += min(room, gained)
+        self._saved += max(0.0, gained - room)
+        self._at_s = now_s
+
     def wait_s(self, now_s: float) -> float:
         """Seconds until the next read is allowed."""
         self._fill(now_s)
-        return max(0.0, (1 - self._tokens) / self._per_s)
+        short = max(0.0, 1 - self._tokens)
+        return short / (self._faster_s if self._saved >= short else self._per_s)
 
     def _fill(self, now_s: float) -> None:
-        gained = max(0.0, now_s - self._at_s) * self._per_s
+        passed_s = max(0.0, now_s - self._at_s)
+        made_up = min(self._saved, passed_s * (self._faster_s - self._per_s))
+        self._saved -= made_up
         # A hair above: after exactly the announced wait there must be a whole token.
-        self._tokens, self._at_s = min(self._burst, self._tokens + gained + 1e-9), now_s
+        gained = passed_s * self._per_s + made_up + 1e-9
+        self._tokens, self._at_s = min(self._burst, self._tokens + gained), now_s
 
 
 class ReadBackoff:

@@ -8,11 +8,11 @@ from random import Random
 
 from core.clock import Clock, Instant, instant
 from core.reason import Reason
-from core.result import RunEnvelope
+from core.result import RunEnvelope, Trust
 from core.verdict import Verdict
 from probes.protocol import RunContext
 from selfcheck.backends.protocol import AccessPath, Backend, Dedupe, Reading
-from selfcheck.canary.book import KEPT_ROWS, RouteBook
+from selfcheck.canary.book import RouteBook
 from selfcheck.canary.budget import ReadBackoff, ReadBudget
 from selfcheck.canary.compare import same_record
 from selfcheck.canary.judge import (
@@ -38,22 +38,29 @@ from selfcheck.canary.model import (
 )
 from selfcheck.canary.paths import AccessPaths, Sample
 from selfcheck.canary.policy import sampled
-from selfcheck.canary.report import canary_envelope, route_envelope, unix_ns
+from selfcheck.canary.report import PUNCTUAL, canary_envelope, route_envelope, unix_ns
 from selfcheck.canary.route import RouteSpec, RouteStatus
+from selfcheck.canary.turns import in_turn
 from selfcheck.canary.volume import VolumeGuard, VolumeMeter
 from selfcheck.canary.window import RouteVerdict, is_loss, route_verdict
 from selfcheck.injectors.protocol import Injector
 
 _READS_PER_STEP = 8
+# One read in so many is for what is not on its way any more, however much is.
+_BEHIND_EVERY = 4
 _SECOND_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Errand:
-    """One read: these canaries by this path. sample: set when it only judges the path."""
+    """One read: these canaries by this path. sample: set when it only judges the path.
+
+    due_s: boot seconds from which it has been due.
+    """
 
     path: AccessPath
     keys: tuple[CanaryKey, ...]
+    due_s: float
     sample: Sample | None = None
 
 
@@ -100,7 +107,9 @@ class RouteCycle:
         self._seq = 0
         self._doubt: LedgerRow | None = None
         self._last_stamp_ns = 0
+        self._trust: dict[CanaryKey, Trust] = {}
         self._injected_s: float | None = None
+        self._reads = 0
         # Boot seconds until which a read error kept the store from being asked.
         self._unread_s = 0.0
         self._audited_s = 0.0
@@ -119,6 +128,7 @@ class RouteCycle:
         await self.load()
         self._volume.spare(self._injected_s)
         row = await self._open()
+        self._trust[row.canary.key] = Trust(context.late_s, context.queue_s, lag_s=0.0)
         limit = min(self._rules.injection_deadline, context.deadline_s)
         receipt = await self._injector.send(row.canary, limit)
         await self._received(row, receipt, instant(self._clock))
@@ -129,7 +139,8 @@ class RouteCycle:
         self._looks.plan(row, now.boot_s + self._first_wait_s(), now.boot_id)
         if receipt.sent is Sent.ACCEPTED:
             self._paths.accepted(key, now)
-        self._report(await self._book.receive(key, receipt, now))
+        if judged := await self._book.receive(key, receipt, now):
+            self._report(judged)
 
     async def _open(self) -> LedgerRow:
         """Commit the next row. One at a time, so that sequence numbers stay dense."""
@@ -162,7 +173,7 @@ class RouteCycle:
 
     def _make(self, now: Instant) -> LedgerRow:
         canary = self._canary(unix_ns(now.utc))
-        return make_row(canary, now, self.spec.sent_under, self._book.deadline_s)
+        return make_row(canary, now, self.spec.sent_under, self._book.learned.deadline_s)
 
     def _canary(self, now_ns: int) -> Canary:
         spec = self.spec
@@ -199,15 +210,17 @@ class RouteCycle:
         async with self._loading:
             if self._loaded:
                 return
-            rows = await self._book.load()
+            known = await self._book.load()
             now = instant(self._clock)
-            for row in rows:
+            for row in known.open:
                 self._looks.plan(row, now.boot_s, now.boot_id)
-            self._seq = self._book.last_seq(self._epoch.number)
-            known = list(self._book.newest())
-            self._volume.recall(known, KEPT_ROWS)
-            self._paths.recall(r for r in known[::-1] if r.sent_under == self.spec.sent_under)
-            self._verdict = self._book.replay(now)
+            keys = (row.canary.key for row in known.recent)
+            self._seq = max((key.seq for key in keys if key.epoch == self._epoch.number), default=0)
+            self._volume.recall(known.recent, known.past.sent_today)
+            mine = self.spec.sent_under
+            self._paths.recall(one for one in known.past.recent if one.sent_under == mine)
+            self._verdict = self._book.replay(known.recent, now)
+            self._book.forget(self._looks.keys())
             self._loaded = True
 
     async def read(self) -> float:
@@ -216,11 +229,13 @@ class RouteCycle:
         Raises StoreError when the ledger fails: nothing counts as judged that is not committed.
         """
         await self.load()
-        self._report(await self._book.flush())
+        if judged := await self._book.flush():
+            self._report(judged)
         await self._expire()
         for errand in list(self._errands())[:_READS_PER_STEP]:
             if self._blocked_s() > 0 or not self._budget.take(self._clock.monotonic()):
                 break
+            self._reads += 1
             await self._run(errand)
         await self._audit()
         return self._next_s()
@@ -236,6 +251,7 @@ class RouteCycle:
         """While the store must not be asked, a passed deadline makes a canary unknown."""
         if (barred_s := self._blocked_s()) > 0:
             now = instant(self._clock)
+            self._budget.barred(now.boot_s)
             self._unread_s = now.boot_s + barred_s
             rows = self._book.pending()
             reason = self._backoff.reason if self._volume.reads_left else Reason.CAP
@@ -262,11 +278,27 @@ class RouteCycle:
                 key = row.canary.key
                 if key not in known and self._looks.may_join(key, now.boot_s):
                     others.append(row)
-        yield from self._confirmations([r for r in confirming if r.outcome is Outcome.PENDING])
-        yield from self._batches(lead, others)
-        yield from self._confirmations([r for r in confirming if r.outcome is Outcome.UNKNOWN])
-        for sample in [one for one in self._paths.samples if one.at_s <= now.boot_s]:
-            yield _Errand(sample.path, (sample.key,), sample)
+        yield from self._in_turn([*self._confirmations(confirming), *self._batches(lead, others)])
+
+    def _in_turn(self, errands: Sequence[_Errand]) -> Iterator[_Errand]:
+        """What is on its way first, as the newest make the verdict, but never it alone.
+
+        Of the rest what has been due longest comes first: what never arrived is looked for again
+        and again, and would otherwise keep what did arrive from ever being found.
+        """
+        ahead = [one for one in errands if self._is_on_its_way(one)]
+        behind = [one for one in errands if not self._is_on_its_way(one)]
+        now_s = self._clock.monotonic()
+        behind += [
+            _Errand(one.path, (one.key,), one.at_s, one)
+            for one in self._paths.samples
+            if one.at_s <= now_s
+        ]
+        behind.sort(key=lambda one: one.due_s)
+        return in_turn(ahead, behind, self._reads, _BEHIND_EVERY)
+
+    def _is_on_its_way(self, errand: _Errand) -> bool:
+        return any(self._book.get(key).outcome is Outcome.PENDING for key in errand.keys)
 
     def _to_confirm(self, row: LedgerRow, now: Instant) -> bool:
         other = self._paths.other(row.empty_path)
@@ -283,16 +315,18 @@ class RouteCycle:
             )
 
     def _batches(self, path: AccessPath, rows: Sequence[LedgerRow]) -> Iterator[_Errand]:
-        # One by one, what is on its way goes before what an outage left behind: the newest make
-        # the verdict, and a budget that only serves the oldest never gets to them.
-        left = {r.canary.key for r in rows if r.outcome is not Outcome.PENDING}
-        keys = sorted(
-            (r.canary.key for r in rows), key=lambda key: (not path.batched and key in left, key)
-        )
         limit = min(self._rules.batch_rows, self._backend.declaration.row_limit)
         size = max(1, limit) if path.batched else 1
-        for start in range(0, len(keys), size):
-            yield _Errand(path, tuple(keys[start : start + size]))
+        keys = sorted(row.canary.key for row in rows)
+        left = [row.canary.key for row in rows if row.outcome is not Outcome.PENDING]
+        groups = [keys]
+        if len(keys) > size:
+            # They cannot share a read: the newest must not wait behind what may never arrive.
+            groups = [sorted(set(keys) - set(left)), sorted(left, key=self._looks.turn)]
+        for group in groups:
+            for start in range(0, len(group), size):
+                some = tuple(group[start : start + size])
+                yield _Errand(path, some, min(map(self._looks.turn, some))[0])
 
     async def _run(self, errand: _Errand) -> None:
         rows = [self._book.get(key) for key in errand.keys]
@@ -386,7 +420,8 @@ class RouteCycle:
         return sampled(row, list(known.values()), expected.ratio)
 
     async def _settle(self, changes: Sequence[tuple[LedgerRow, LedgerRow]]) -> None:
-        self._report(await self._book.settle(changes))
+        if judged := await self._book.settle(changes):
+            self._report(judged)
 
     async def _audit(self) -> None:
         """The identity is checked once an interval; the verdict ages with every step."""
@@ -397,6 +432,7 @@ class RouteCycle:
             held = {*self._looks.keys(), *(one.key for one in self._paths.samples)}
             self._book.forget(held)
             self._paths.forget(held)
+            self._trust = {key: told for key, told in self._trust.items() if key in held}
         self._report([])
 
     def _next_s(self) -> float:
@@ -432,27 +468,41 @@ class RouteCycle:
         await self._book.audit()
 
     def rows(self) -> tuple[LedgerRow, ...]:
-        """The canaries of the present epoch that are kept, in sending order."""
+        """The newest canaries of the present epoch, in sending order."""
         mine = [r for r in self._book.newest() if r.canary.key.epoch == self._epoch.number]
         return tuple(reversed(mine))
+
+    async def sent(self, count: int) -> tuple[LedgerRow, ...]:
+        """The last `count` canaries of the present epoch, in sending order. Raises StoreError."""
+        rows = await self._book.durable(self._ledger.recent(self.spec.name, count))
+        return tuple(r for r in rows[::-1] if r.canary.key.epoch == self._epoch.number)
 
     def _report(self, changed: Sequence[LedgerRow]) -> None:
         """One envelope for each newly judged canary, and one when the verdict changed by itself."""
         now = instant(self._clock)
         verdict = self._verdict = self._present(now)
-        if not changed and self._told == (verdict.verdict, verdict.reason):
+        told = (verdict.verdict, verdict.reason)
+        if not changed and self._told == told:
             return
-        status = self.status()
+        status = self._status(verdict, now)
         for row in changed:
-            self._publish(canary_envelope(row, status, self._epoch.number, self._generation, now))
+            trust = self._trust.get(row.canary.key, PUNCTUAL)
+            self._publish(
+                canary_envelope(row, status, self._epoch.number, self._generation, now, trust)
+            )
         if not changed:
             self._publish(route_envelope(status, self._epoch.number, self._generation, now))
-        self._told = (verdict.verdict, verdict.reason)
+        self._told = told
 
-    def age(self) -> None:
-        """Tell of a verdict that changed by time alone, though no read gets through."""
-        if self._loaded:
-            self._report([])
+    def age(self) -> RouteStatus:
+        """The route at this moment; tells of a verdict that changed by time alone.
+
+        It does so though no read gets through.
+        """
+        if not self._loaded or self._verdict is None:
+            return self.status()
+        self._report([])
+        return self._status(self._verdict, instant(self._clock))
 
     def _present(self, now: Instant) -> RouteVerdict:
         pace, capped = self._volume.pace(), ""
@@ -464,10 +514,11 @@ class RouteCycle:
     def status(self) -> RouteStatus:
         """The route at this moment: its verdict has aged, whether or not a read got through."""
         now = instant(self._clock)
-        book = self._book
         told = RouteVerdict(Verdict.BLIND, Reason.STARTING, "not read yet")
-        if self._verdict is not None:
-            told = self._present(now)
+        return self._status(told if self._verdict is None else self._present(now), now)
+
+    def _status(self, told: RouteVerdict, now: Instant) -> RouteStatus:
+        book = self._book
         rows = tuple(book.judged(self._rules.window))
         return RouteStatus(
             spec=self.spec,
@@ -480,7 +531,7 @@ class RouteCycle:
             pending=len(book.pending()),
             delay_p50_s=book.learned.p50_s,
             delay_p99_s=book.learned.p99_s,
-            deadline_s=book.deadline_s,
+            deadline_s=book.learned.deadline_s,
             paths=self._paths.statuses(),
             duplicates=self._duplicates(),
             newest_verified_age_s=book.verified_age_s(now),

@@ -24,6 +24,9 @@ class JudgingRules(Options):
     poll_jitter: float = Field(0.2, ge=0, le=0.5, description="Share of a gap left to chance.")
     reads_per_minute: float = Field(12.0, gt=0, description="Read budget of a route.")
     read_burst: int = Field(24, ge=2, description="Reads that the budget can save up.")
+    catch_up_per_minute: float = Field(
+        120.0, gt=0, description="Reads that make up for those which an outage kept back."
+    )
     read_timeout: Duration = Field(10.0, description="Deadline of one read.")
     batch_rows: int = Field(500, ge=1, le=5000, description="Canaries asked for in one read.")
     all_paths_every: int = Field(5, ge=1, description="One canary in so many by every path.")

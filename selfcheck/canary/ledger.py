@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
-from selfcheck.canary.model import Account, CanaryKey, LedgerRow, Receipt
+from core.clock import Instant
+from selfcheck.canary.model import Account, CanaryKey, LedgerRow, Outcome, Receipt
 
 # How long after sending a row is still looked for. What we could not read stays open for a day,
 # so that an outage of the read side does not turn into canaries that are never judged.
@@ -18,6 +20,43 @@ class Epoch:
 
     instance: str
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What a route needs of a canary that is not kept in mind.
+
+    doubled: whether it is stored more often than sent; None when no copies were counted. The
+    others as in LedgerRow.
+    """
+
+    key: CanaryKey
+    sent: Instant
+    sent_under: str
+    outcome: Outcome
+    doubled: bool | None
+    judged: Instant | None
+    delay_s: float | None
+    first_path: str
+    empty_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the ledger knows of a route beyond its newest rows.
+
+    recent: the newest canaries, as many as were asked for, in sending order.
+    newest: of each outcome the newest canary.
+    seen_under: one that was sent under the route's present parameters was seen, or called lost,
+    which is only ever said after one had been seen. only_under: there are rows, none under others.
+    sent_today: canaries since midnight UTC.
+    """
+
+    recent: Sequence[Brief]
+    newest: Sequence[Brief]
+    seen_under: bool
+    only_under: bool
+    sent_today: int
 
 
 class Ledger(Protocol):
@@ -52,6 +91,13 @@ class Ledger(Protocol):
 
     async def recent(self, route: str, limit: int) -> Sequence[LedgerRow]:
         """The newest rows of a route by sending order, newest first."""
+        ...
+
+    async def past(self, route: str, sent_under: str, midnight: datetime, limit: int) -> Past:
+        """What a route starts from; `midnight`: the beginning of the present UTC day.
+
+        limit: how many of the newest canaries are told in brief.
+        """
         ...
 
     async def find(self, canary_id: str) -> LedgerRow | None:

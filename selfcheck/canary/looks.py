@@ -1,5 +1,6 @@
 """When each canary is looked for: often at first, always *at* its deadline, rarely once lost."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -96,6 +97,11 @@ class Looks:
     def due(self, now_s: float) -> list[CanaryKey]:
         """Keys whose time has come, in sending order."""
         return sorted(key for key, look in self._looks.items() if look.at_s <= now_s)
+
+    def turn(self, key: CanaryKey) -> tuple[float, CanaryKey]:
+        """By how long a look has been due: its moment, and the key; what is closed comes last."""
+        look = self._looks.get(key)
+        return look.at_s if look else math.inf, key
 
     def may_join(self, key: CanaryKey, now_s: float) -> bool:
         """Whether the row could already be there, so that it may share another's read."""

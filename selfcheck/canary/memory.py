@@ -3,13 +3,15 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from random import Random
 
 from core.clock import Clock, instant
 from core.errors import StoreError
 from selfcheck.canary.accounting import account_of
 from selfcheck.canary.judge import age_bounds_s
-from selfcheck.canary.ledger import OPEN_S, OPEN_UNKNOWN_S, Epoch, Ledger
+from selfcheck.canary.kept import brief_of
+from selfcheck.canary.ledger import OPEN_S, OPEN_UNKNOWN_S, Epoch, Ledger, Past
 from selfcheck.canary.model import Account, CanaryKey, LedgerRow, Outcome, Receipt
 
 _OPEN_LONG = frozenset({Outcome.UNKNOWN})
@@ -60,6 +62,19 @@ class MemoryLedger(Ledger):
     async def recent(self, route: str, limit: int) -> Sequence[LedgerRow]:
         """The newest rows of a route, newest first."""
         return self._of(route)[::-1][:limit]
+
+    async def past(self, route: str, sent_under: str, midnight: datetime, limit: int) -> Past:
+        """What a route starts from."""
+        rows = self._of(route)
+        mine = [row for row in rows if row.sent_under == sent_under]
+        newest = {row.outcome: brief_of(row) for row in rows}
+        return Past(
+            recent=[brief_of(row) for row in rows[-limit:]],
+            newest=list(newest.values()),
+            seen_under=any(r.seen is not None or r.outcome is Outcome.LOST for r in mine),
+            only_under=bool(rows) and len(mine) == len(rows),
+            sent_today=sum(row.sent.utc >= midnight for row in rows),
+        )
 
     async def find(self, canary_id: str) -> LedgerRow | None:
         """The row of a canary id, None when there is no such canary."""

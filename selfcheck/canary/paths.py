@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -14,6 +14,7 @@ from selfcheck.backends.protocol import AccessPath, Reading
 from selfcheck.canary.deadline import percentile
 from selfcheck.canary.judge import age_bounds_s, past_deadline
 from selfcheck.canary.judging import JudgingRules
+from selfcheck.canary.ledger import Brief
 from selfcheck.canary.model import CanaryKey, LedgerRow, Outcome
 from selfcheck.canary.route import PathStatus
 
@@ -35,22 +36,28 @@ class Answer(StrEnum):
 
 @dataclass(slots=True)
 class PathTally:
-    """The newest answers of one path, its delays, and since when its verdict has been the same."""
+    """The newest answers of one path, its delays, and since when its verdict has been the same.
+
+    evidence: whether the path may decide over a canary.
+    """
 
     name: str
     rules: JudgingRules
+    evidence: bool
     answers: deque[Answer]
     delays_s: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT_DELAYS))
     since: datetime | None = None
+    told: PathStatus | None = None
 
     @classmethod
-    def empty(cls, name: str, rules: JudgingRules) -> "PathTally":
+    def empty(cls, name: str, rules: JudgingRules, *, evidence: bool) -> "PathTally":
         """Nothing asked yet."""
-        return cls(name, rules, deque(maxlen=rules.window))
+        return cls(name, rules, evidence, deque(maxlen=rules.window))
 
     def add(self, answer: Answer, now: Instant, delay_s: float | None = None) -> None:
         """Count one answer; a verdict that changed by it began `now`."""
         before = self.verdict() if self.answers else None
+        self.told = None
         self.answers.append(answer)
         if delay_s is not None:
             self.delays_s.append(delay_s)
@@ -59,10 +66,17 @@ class PathTally:
 
     def status(self) -> PathStatus:
         """Counts, delays and verdict: nothing shown and nothing missed is `blind`."""
+        if self.told is None:
+            # Asked for more often than anything changes.
+            self.told = self._status()
+        return self.told
+
+    def _status(self) -> PathStatus:
         verdict, reason = self.verdict()
-        known = self.delays_s
+        known = sorted(self.delays_s)
         return PathStatus(
             name=self.name,
+            evidence=self.evidence,
             verdict=verdict,
             reason=reason,
             ok=self.answers.count(Answer.OK),
@@ -120,7 +134,10 @@ class AccessPaths:
         self._rules = rules
         self._counting = tuple(path for path in watched if not path.cached)
         self._cached = tuple(path for path in watched if path.cached)
-        self._tallies = {p.name: PathTally.empty(p.name, rules) for p in (*paths, *watched)}
+        self._tallies = {
+            path.name: PathTally.empty(path.name, rules, evidence=path in paths)
+            for path in (*paths, *watched)
+        }
         self._failed: dict[CanaryKey, str] = {}
         self._pair: CanaryKey | None = None
         self._paired_s = -math.inf
@@ -163,11 +180,7 @@ class AccessPaths:
 
     def statuses(self) -> tuple[PathStatus, ...]:
         """All paths, cheapest first, then those that are only watched."""
-        proving = {path.name for path in self.all}
-        return tuple(
-            replace(tally.status(), evidence=name in proving)
-            for name, tally in self._tallies.items()
-        )
+        return tuple(tally.status() for tally in self._tallies.values())
 
     def last_failed(self, key: CanaryKey) -> str:
         """Name of the path by which the last look for this canary failed, "" when it did not."""
@@ -186,8 +199,8 @@ class AccessPaths:
         if self._pair is not None and self._pair not in held:
             self._pair = None
 
-    def recall(self, rows: Iterable[LedgerRow]) -> None:
-        """What judged rows, oldest first, say of the paths: it outlives a restart."""
+    def recall(self, rows: Iterable[Brief]) -> None:
+        """What judged canaries, oldest first, say of the paths: it outlives a restart."""
         for row in rows:
             if row.judged is None:
                 continue
@@ -233,6 +246,9 @@ class AccessPaths:
         if key == self._pair:
             others += self._cached
         for other in others:
+            if sum(one.path is other for one in self.samples) >= self._rules.window:
+                # As many as make its verdict wait already; where reads are short they pile up.
+                continue
             yield Sample(other, key, now.boot_s + other.floor_s)
 
     def sampled(self, sample: Sample, row: LedgerRow, reading: Reading, now: Instant) -> None:

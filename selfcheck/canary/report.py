@@ -9,6 +9,9 @@ from selfcheck.canary.route import RouteStatus
 
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 KIND = "canary"
+# Of what was not due at a fixed time: the step that judges, a verdict that ages. Lag of the loop
+# is the engine's.
+PUNCTUAL = Trust(late_s=0.0, queue_s=0.0, lag_s=0.0)
 
 
 def unix_ns(moment: datetime) -> int:
@@ -17,11 +20,17 @@ def unix_ns(moment: datetime) -> int:
 
 
 def canary_envelope(
-    row: LedgerRow, status: RouteStatus, epoch: int, generation: int, now: Instant
+    row: LedgerRow,
+    status: RouteStatus,
+    epoch: int,
+    generation: int,
+    now: Instant,
+    trust: Trust = PUNCTUAL,
 ) -> RunEnvelope:
     """The result of one judged canary. It carries the verdict of the *route* after it.
 
     scheduled_at is the moment of sending: a later change of outcome replaces the first result.
+    trust: of its sending.
     """
     facts: dict[str, Fact] = {
         **_route_facts(status),
@@ -39,12 +48,12 @@ def canary_envelope(
         facts["copies"] = row.copies
     if row.first_path:
         facts["path"] = row.first_path
-    return _envelope(status, facts, row.sent, row.judged or now, epoch, generation)
+    return _envelope(status, facts, row.sent, row.judged or now, epoch, generation, trust)
 
 
 def route_envelope(status: RouteStatus, epoch: int, generation: int, now: Instant) -> RunEnvelope:
     """The verdict of a route that changed without a canary, as by age."""
-    return _envelope(status, _route_facts(status), now, now, epoch, generation)
+    return _envelope(status, _route_facts(status), now, now, epoch, generation, PUNCTUAL)
 
 
 def _route_facts(status: RouteStatus) -> dict[str, Fact]:
@@ -66,6 +75,7 @@ def _envelope(
     ended: Instant,
     epoch: int,
     generation: int,
+    trust: Trust,
 ) -> RunEnvelope:
     return RunEnvelope(
         check=status.spec.name,
@@ -79,6 +89,5 @@ def _envelope(
         reason=status.reason,
         detail=status.detail,
         facts=facts,
-        # The step that judged was not due at a fixed time; lag of the loop is the engine's.
-        trust=Trust(late_s=0.0, queue_s=0.0, lag_s=0.0),
+        trust=trust,
     )

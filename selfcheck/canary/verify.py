@@ -49,11 +49,11 @@ async def verify_route(
         moments = [wait, end - clock.monotonic()]
         moments += [next_s - clock.monotonic()] if sent < cycles else []
         await clock.sleep(max(0.001, min(moments)))
-    return await _verification(cycle)
+    return await _verification(cycle, cycles)
 
 
-async def _verification(cycle: RouteCycle) -> RouteVerification:
+async def _verification(cycle: RouteCycle, cycles: int) -> RouteVerification:
     await cycle.audit()
     status = cycle.status()
     broken = violation(status.account) if status.account else "the ledger was never read"
-    return RouteVerification(cycle.rows(), status, broken)
+    return RouteVerification(await cycle.sent(cycles), status, broken)

@@ -6,7 +6,7 @@ becomes `blind(cap)`. Days are UTC days, as bills have them.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 
 from core.clock import Clock
@@ -29,6 +29,10 @@ class Usage:
 
     bytes_sent: int
     reads: int
+
+    def plus(self, other: "Usage") -> "Usage":
+        """Both together."""
+        return Usage(self.bytes_sent + other.bytes_sent, self.reads + other.reads)
 
 
 NOTHING = Usage(0, 0)
@@ -56,12 +60,11 @@ def stretch(used: float) -> float:
     return float("inf") if used >= 1 else (1 - SLOW_FROM) / (1 - used)
 
 
-def usage_today(rows: Sequence[LedgerRow], now: datetime, most: int) -> Usage:
-    """What the kept rows of one route, at most `most`, say was used in the present UTC day.
+def usage_today(rows: Sequence[LedgerRow], count: int, now: datetime) -> Usage:
+    """What a route used in the present UTC day: `count` canaries, of which `rows` are the newest.
 
     Bytes are those of the receipts, once for each try; reads are the different moments of the
-    looks. When as many rows as are kept do not reach back to midnight, what came before is taken
-    to be like them.
+    looks. The rest of the day's canaries are taken to be like those of `rows`.
     """
     start = now.replace(hour=0, minute=0, second=0, microsecond=0)
     today = [row for row in rows if start <= row.sent.utc <= now]
@@ -71,10 +74,7 @@ def usage_today(rows: Sequence[LedgerRow], now: datetime, most: int) -> Usage:
         for row in today
         for look in row.looks
     }
-    scale = 1.0
-    if len(today) >= most:
-        known_s = (now - min(row.sent.utc for row in today)).total_seconds()
-        scale = (now - start).total_seconds() / max(1.0, known_s)
+    scale = max(1.0, count / len(today)) if today else 0.0
     sent = sum(one.body_bytes * max(1, one.tries) for one in receipts)
     return Usage(round(sent * scale), round(len(moments) * scale))
 
@@ -86,31 +86,32 @@ class VolumeMeter:
         """Nothing used; each route tells at its start what its rows know of the day."""
         self._day: date | None = None
         self._routes: dict[str, Usage] = {}
+        self._used = NOTHING
 
     def recall(self, route: str, usage: Usage, now: datetime) -> None:
         """What `route` used earlier today; never less than what is known already."""
         known = self._of(route, now)
-        self._routes[route] = Usage(
-            max(known.bytes_sent, usage.bytes_sent), max(known.reads, usage.reads)
+        lacking = Usage(
+            max(0, usage.bytes_sent - known.bytes_sent), max(0, usage.reads - known.reads)
         )
+        self._add(route, lacking, now)
 
     def sent(self, route: str, size_bytes: int, now: datetime) -> None:
         """A canary has left, in so many bytes over all tries."""
-        known = self._of(route, now)
-        self._routes[route] = replace(known, bytes_sent=known.bytes_sent + size_bytes)
+        self._add(route, Usage(size_bytes, 0), now)
 
     def read(self, route: str, now: datetime) -> None:
         """The backend was asked once."""
-        known = self._of(route, now)
-        self._routes[route] = replace(known, reads=known.reads + 1)
+        self._add(route, Usage(0, 1), now)
 
     def used(self, now: datetime) -> Usage:
         """The sum over all routes, so far in the day of `now`."""
         self._turn(now)
-        return Usage(
-            sum(one.bytes_sent for one in self._routes.values()),
-            sum(one.reads for one in self._routes.values()),
-        )
+        return self._used
+
+    def _add(self, route: str, usage: Usage, now: datetime) -> None:
+        self._routes[route] = self._of(route, now).plus(usage)
+        self._used = self._used.plus(usage)
 
     def _of(self, route: str, now: datetime) -> Usage:
         self._turn(now)
@@ -119,7 +120,7 @@ class VolumeMeter:
     def _turn(self, now: datetime) -> None:
         """A new day begins with nothing used; a clock that steps back does not give it twice."""
         if self._day is None or now.date() > self._day:
-            self._day, self._routes = now.date(), {}
+            self._day, self._routes, self._used = now.date(), {}, NOTHING
 
 
 class VolumeGuard:
@@ -131,11 +132,12 @@ class VolumeGuard:
         """`meter` is shared by all routes of the backend."""
         self._meter, self._rules, self._clock = meter, rules, clock
         self._route, self._every_s = route, every_s
+        self._capped = (rules.cap_bytes_per_day, rules.cap_reads_per_day) != (None, None)
 
-    def recall(self, rows: Sequence[LedgerRow], most: int) -> None:
-        """Take over what the rows of a restarted route know of the day."""
+    def recall(self, rows: Sequence[LedgerRow], count: int) -> None:
+        """Take over what the ledger knows of the day: `count` canaries, the newest in `rows`."""
         now = self._clock.utc()
-        self._meter.recall(self._route, usage_today(rows, now, most), now)
+        self._meter.recall(self._route, usage_today(rows, count, now), now)
 
     def sent(self, receipt: Receipt) -> None:
         """Count a canary that has left."""
@@ -161,6 +163,8 @@ class VolumeGuard:
 
     def pace(self) -> float:
         """By how much the interval is stretched now, to 5 min; infinite when none may be sent."""
+        if not self._capped:
+            return 1.0
         pace = stretch(share(self._meter.used(self._clock.utc()), self._rules))
         longest = max(1.0, SLOWEST_S / self._every_s)
         return pace if math.isinf(pace) else min(pace, longest)

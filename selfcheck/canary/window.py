@@ -3,13 +3,14 @@
 Source: docs/design.md, "Verdict of a route". Evidence of loss comes before `blind`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.reason import Reason
 from core.verdict import Verdict
 from selfcheck.canary.judge import duplicated
 from selfcheck.canary.judging import JudgingRules
+from selfcheck.canary.kept import Tally
 from selfcheck.canary.model import LOSSES, VERIFIED, LedgerRow, Outcome, Sent
 
 HINT = "never seen one: tenant, selector or path?"
@@ -30,8 +31,7 @@ class RouteVerdict:
 class Evidence:
     """What the verdict is made of.
 
-    rows: the route's rows of the last hour or more, newest first, pending ones included.
-    hour: those of them that were sent within the last hour.
+    rows: the newest judged ones of the route, newest first. hour: those sent in the last hour.
     verified_age_s: since the newest verified canary was sent; None when there is none.
     limit_s: the age from which that is too old. drop_declared: the route expects drops.
     imbalance: a violated accounting identity in words. target_s: delay target, None = none yet.
@@ -39,7 +39,7 @@ class Evidence:
     """
 
     rows: Sequence[LedgerRow]
-    hour: Sequence[LedgerRow]
+    hour: Tally
     verified_age_s: float | None
     limit_s: float
     ever_seen: bool
@@ -174,10 +174,9 @@ def _degraded(
     if doubled := sum(duplicated(row, 1) for row in newest):
         text = f"{doubled} of the last {of} stored more often than sent"
         return RouteVerdict(Verdict.DEGRADED, Reason.DUPLICATED, text)
-    hour = judged(evidence.hour)
-    lost = sum(row.outcome is Outcome.LOST for row in hour)
-    if lost >= rules.hour_losses and lost >= rules.hour_share * len(hour):
-        text = f"{lost} of {len(hour)} lost within the hour"
+    lost, of_hour = evidence.hour.lost, evidence.hour.judged
+    if lost >= rules.hour_losses and lost >= rules.hour_share * of_hour:
+        text = f"{lost} of {of_hour} lost within the hour"
         return RouteVerdict(Verdict.DEGRADED, Reason.SILENT_LOSS, text)
     return _slow(newest, evidence, rules)
 
@@ -201,11 +200,10 @@ def _ok(newest: Sequence[LedgerRow]) -> RouteVerdict:
     return RouteVerdict(Verdict.OK, Reason.OK, f"{good} of the last {len(newest)} ok")
 
 
-def newest_verified(rows: Iterable[LedgerRow], *, sampled: bool) -> LedgerRow | None:
-    """The newest row that a complete read has judged; `rows` newest first.
+def verifying(*, sampled: bool) -> frozenset[Outcome]:
+    """Outcomes that say a complete read has judged a canary.
 
     sampled: the route declares a sampler, so that most of its canaries are meant to be absent:
     an absence within the sampler's band has been read as completely as an arrival.
     """
-    judging = VERIFIED | {Outcome.POLICY_DROP} if sampled else VERIFIED
-    return next((row for row in rows if row.outcome in judging), None)
+    return VERIFIED | {Outcome.POLICY_DROP} if sampled else VERIFIED

@@ -114,6 +114,45 @@ async def test_receipt_and_judgement_come_back_as_they_were_written(ledger, cloc
     assert list(await ledger.delays_s("logs", 10)) == [3.25]
 
 
+async def test_a_route_starts_from_what_all_its_rows_say(ledger, clock):
+    old = await sent(ledger, clock, 2)
+    clock.move(86_400)
+    midnight = clock.utc() - timedelta(hours=1)
+    rows = await sent(ledger, clock, 4)
+    seen = instant(clock)
+    doubled = replace(
+        rows[0], outcome=Outcome.OK, receipt=replace(RECEIPT, tries=2), copies=3, seen=seen,
+        judged=seen, delay_s=0.5, first_path="search", empty_path="by id",
+    )  # fmt: skip
+    single = replace(rows[1], outcome=Outcome.OK, receipt=RECEIPT, copies=1, judged=seen)
+    lost = replace(old[0], outcome=Outcome.LOST)
+    await ledger.settle([doubled, single, lost])
+    await sent(ledger, clock, 3, route="other")
+    past = await ledger.past("logs", rows[0].sent_under, midnight, 5)
+    assert [one.key for one in past.recent] == [r.canary.key for r in (old[1], *rows)]
+    assert [one.doubled for one in past.recent] == [None, True, False, None, None]
+    told = past.recent[1]
+    assert (told.judged, told.delay_s, told.first_path, told.empty_path) == (
+        seen, 0.5, "search", "by id",
+    )  # fmt: skip
+    newest = {one.outcome: one.key.seq for one in past.newest}
+    assert newest == {Outcome.OK: 2, Outcome.LOST: 1, Outcome.PENDING: 4}
+    assert (past.seen_under, past.only_under, past.sent_today) == (True, True, 4)
+
+
+async def test_what_was_sent_under_other_parameters_is_told_apart(ledger, clock):
+    rows = await sent(ledger, clock, 2)
+    midnight = clock.utc() - timedelta(hours=1)
+    before = await ledger.past("logs", "others", midnight, 5)
+    assert (before.seen_under, before.only_under) == (False, False)
+    seen = instant(clock)
+    await ledger.settle([replace(rows[0], outcome=Outcome.OK, seen=seen)])
+    assert not (await ledger.past("logs", "others", midnight, 5)).seen_under
+    assert (await ledger.past("logs", rows[0].sent_under, midnight, 5)).seen_under
+    nothing = await ledger.past("none", rows[0].sent_under, midnight, 5)
+    assert (nothing.recent, nothing.newest, nothing.only_under) == ([], [], False)
+
+
 async def test_of_many_looks_the_first_and_the_last_are_kept(stores, clock):
     (row,) = await sent(stores.ledger, clock, 1, instance=stores.ledger.instance)
     looks = tuple(Look(float(n), "by id", True, False, Reason.OK, "") for n in range(LOOKS + 30))

@@ -1,8 +1,10 @@
 """A route's verdict ages by itself, whether or not a read gets through."""
 
+from dataclasses import replace
+
 from core.errors import StoreError
 from core.verdict import Verdict
-from tests.fakes.route import RouteRig
+from tests.fakes.route import CONTEXT, RouteRig
 
 
 async def test_a_route_whose_ledger_fails_is_blind_in_time_and_says_so_once():
@@ -27,3 +29,16 @@ async def test_a_route_that_is_not_loaded_has_nothing_to_tell():
     rig.cycle.age()
     assert rig.published == []
     assert rig.cycle.status().verdict is Verdict.BLIND
+
+
+async def test_a_canary_that_left_late_says_by_how_much():
+    rig = RouteRig()
+    await rig.run(60)
+    rig.published.clear()
+    late = replace(CONTEXT, late_s=2.5, queue_s=0.5)
+    await rig.cycle.inject(late)
+    await rig.run(15)
+    told = {one.facts["canary"]: one.trust for one in rig.published if "canary" in one.facts}
+    (mine,) = [trust for trust in told.values() if trust.late_s]
+    assert (mine.late_s, mine.queue_s) == (2.5, 0.5)
+    assert len(told) > 1

@@ -63,6 +63,33 @@ def test_a_budget_never_lets_through_more_than_it_says(gaps):
     assert taken <= 24 + now / 5 + 1e-3
 
 
+@given(st.lists(st.tuples(st.floats(0, 300), st.booleans()), min_size=1, max_size=200))
+def test_what_an_outage_saved_is_made_up_for_and_never_more(steps):
+    """Outage or not: over all the time together no more is read than the budget says."""
+    budget, now, taken = ReadBudget(RULES, 0.0), 0.0, 0
+    for gap, barred in steps:
+        now += gap
+        if barred:
+            budget.barred(now)
+        else:
+            taken += budget.take(now)
+    assert taken <= 24 + now / 5 + 1e-3
+
+
+def test_a_backlog_is_read_faster_only_until_it_is_made_up_for():
+    budget, now = ReadBudget(RULES, 0.0), 600.0
+    budget.barred(now)
+    taken_s = []
+    while len(taken_s) < 200:
+        now += budget.wait_s(now)
+        assert budget.take(now)
+        taken_s.append(now - 600)
+    # 24 at once, then 2 a second for the 120 that ten minutes have saved, then one in 5 s again.
+    assert taken_s[23] == 0
+    assert taken_s[24 + 120] == pytest.approx(121 / 2, rel=0.15)
+    assert taken_s[-1] - taken_s[-2] == pytest.approx(5)
+
+
 def test_after_the_announced_wait_there_is_a_read():
     budget = ReadBudget(RULES, 0.0)
     while budget.take(0.0):
@@ -86,7 +113,7 @@ def test_errors_double_the_wait_and_retry_after_wins_up_to_its_cap():
 
 
 def test_each_path_has_a_verdict_of_its_own():
-    tally = PathTally.empty("search", RULES)
+    tally = PathTally.empty("search", RULES, evidence=True)
     assert tally.status().verdict is Verdict.BLIND
     now = instant(VirtualClock())
     tally.add(Answer.OK, now, 1.5)

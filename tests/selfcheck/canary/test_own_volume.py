@@ -78,15 +78,16 @@ def test_rows_tell_bytes_of_every_try_and_each_read_once():
     yesterday = row(1, NOON - timedelta(days=1), looks=(1.0,))
     first = row(2, NOON - timedelta(seconds=10), tries=3, looks=(1.0, 12.0))
     second = row(3, NOON - timedelta(seconds=5), looks=(7.0,))
-    used = usage_today([yesterday, first, second], NOON + timedelta(seconds=9), 1000)
+    used = usage_today([yesterday, first, second], 2, NOON + timedelta(seconds=9))
     # The look 12 s after the first canary and 7 s after the second was one read.
     assert used == Usage(4 * 300, 2)
 
 
-def test_rows_that_do_not_reach_back_to_midnight_stand_for_what_came_before():
-    rows = [row(n, NOON - timedelta(seconds=3600 - n * 36)) for n in range(100)]
-    assert usage_today(rows, NOON, 101).bytes_sent == 100 * 300
-    assert usage_today(rows, NOON, 100).bytes_sent == pytest.approx(12 * 100 * 300, rel=0.01)
+def test_the_newest_rows_stand_for_all_canaries_of_the_day():
+    rows = [row(n, NOON - timedelta(seconds=3600 - n * 36), looks=(1.0,)) for n in range(100)]
+    assert usage_today(rows, 100, NOON) == Usage(100 * 300, 100)
+    assert usage_today(rows, 1234, NOON) == Usage(1234 * 300, 1234)
+    assert usage_today([], 0, NOON) == Usage(0, 0)
 
 
 def test_a_guard_spares_canaries_by_the_pace_and_stops_at_the_cap():

@@ -10,6 +10,7 @@ from core.clock import instant
 from core.reason import Reason
 from core.verdict import Verdict
 from selfcheck.canary.judging import JudgingRules
+from selfcheck.canary.kept import Tally, brief_of
 from selfcheck.canary.make import make_canary
 from selfcheck.canary.model import (
     CanaryKey,
@@ -19,7 +20,7 @@ from selfcheck.canary.model import (
     Sent,
     Signal,
 )
-from selfcheck.canary.window import Evidence, RouteVerdict, newest_verified, route_verdict
+from selfcheck.canary.window import Evidence, RouteVerdict, route_verdict, verifying
 from tests.support.clock import VirtualClock
 
 RULES = JudgingRules()
@@ -43,10 +44,17 @@ def a_row(word: str, seq: int) -> LedgerRow:
     )
 
 
+def hour_of(rows: list[LedgerRow]) -> Tally:
+    hour = Tally()
+    for row in rows:
+        hour.add(brief_of(row), 1)
+    return hour
+
+
 def verdict(word: str, previous=None, **changes) -> RouteVerdict:
     """`word`: newest first."""
     rows = [a_row(letter, 100 - n) for n, letter in enumerate(word)]
-    evidence = Evidence(rows, rows, 10.0, 95.0, True, False, "", None, "")
+    evidence = Evidence(rows, hour_of(rows), 10.0, 95.0, True, False, "", None, "")
     return route_verdict(replace(evidence, **changes), RULES, previous)
 
 
@@ -112,11 +120,11 @@ def test_never_ok_without_something_verified(word, old, seen):
 
 def test_late_because_nobody_looked_in_time_says_nothing_of_the_route():
     rows = [replace(a_row("t", 100 - n), reason=Reason.READBACK) for n in range(6)]
-    evidence = Evidence(rows, rows, 10.0, 95.0, True, False, "", None, "")
+    evidence = Evidence(rows, hour_of(rows), 10.0, 95.0, True, False, "", None, "")
     assert route_verdict(evidence, RULES, None).verdict is Verdict.OK
 
 
 def test_only_a_declared_sampler_makes_an_absence_a_verified_canary():
-    rows = [a_row("P", 3), a_row("u", 2), a_row("o", 1)]
-    assert newest_verified(rows, sampled=True) is rows[0]
-    assert newest_verified(rows, sampled=False) is rows[2]
+    assert Outcome.POLICY_DROP in verifying(sampled=True)
+    assert verifying(sampled=True) - verifying(sampled=False) == {Outcome.POLICY_DROP}
+    assert Outcome.UNKNOWN not in verifying(sampled=True)

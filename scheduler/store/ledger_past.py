@@ -1,0 +1,128 @@
+"""What the ledger tells a route at once: its account, and what it starts from."""
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+)
+from sqlmodel import col
+
+from core.clock import Instant
+from scheduler.store.canary_rows import read_receipt
+from scheduler.store.ledger_tables import CanaryDayRow, CanaryRow, RouteRow
+from selfcheck.canary.ledger import Brief, Past
+from selfcheck.canary.model import Account, CanaryKey, Outcome
+
+_SENT = "sent"
+_ROUTE: BindParameter[str] = bindparam("route")
+# Built once: it is asked for every route and interval.
+_ACCOUNT = union_all(
+    select(literal(_SENT).label("part"), func.sum(RouteRow.last_seq).label("n")).where(
+        col(RouteRow.route) == _ROUTE
+    ),
+    select(col(CanaryRow.outcome), func.count())
+    .where(col(CanaryRow.route) == _ROUTE)
+    .group_by(col(CanaryRow.outcome)),
+    select(col(CanaryDayRow.outcome), func.sum(CanaryDayRow.n))
+    .where(col(CanaryDayRow.route) == _ROUTE)
+    .group_by(col(CanaryDayRow.outcome)),
+)
+_BRIEF = (
+    col(CanaryRow.epoch),
+    col(CanaryRow.seq),
+    col(CanaryRow.sent_utc),
+    col(CanaryRow.sent_boot),
+    col(CanaryRow.sent_boot_s),
+    col(CanaryRow.sent_under),
+    col(CanaryRow.outcome),
+    col(CanaryRow.copies),
+    col(CanaryRow.receipt),
+    col(CanaryRow.judged),
+    col(CanaryRow.delay_s),
+    col(CanaryRow.first_path),
+    col(CanaryRow.empty_path),
+)
+_MINE = col(CanaryRow.route) == _ROUTE
+_RECENT = (
+    select(*_BRIEF)
+    .where(_MINE)
+    .order_by(col(CanaryRow.epoch).desc(), col(CanaryRow.seq).desc())
+    .limit(bindparam("limit"))
+)
+_NEWEST = _RECENT.where(col(CanaryRow.outcome) == bindparam("outcome"))
+
+
+def account_of(connection: Connection, route: str) -> Account:
+    """The accounting identity of one route: live rows and pruned totals, in one snapshot."""
+    sent, counts = 0, dict.fromkeys(Outcome, 0)
+    for part, n in connection.execute(_ACCOUNT, {"route": route}):
+        if part == _SENT:
+            sent = int(n or 0)
+        else:
+            counts[Outcome(part)] += int(n)
+    return Account(route, sent, counts)
+
+
+def past_of(
+    connection: Connection, route: str, sent_under: str, midnight: datetime, limit: int
+) -> Past:
+    """What a route starts from; `limit`: how many of the newest are told in brief."""
+    mine = {"route": route}
+    recent = connection.execute(_RECENT, {**mine, "limit": limit}).all()
+    newest = [
+        row
+        for outcome in Outcome
+        for row in connection.execute(_NEWEST, {**mine, "limit": 1, "outcome": outcome.value})
+    ]
+    rows, today, seen, others = connection.execute(_summed(sent_under, midnight), mine).one()
+    return Past(
+        recent=_briefs(route, recent[::-1]),
+        newest=_briefs(route, newest),
+        seen_under=bool(seen),
+        only_under=bool(rows) and not others,
+        sent_today=int(today or 0),
+    )
+
+
+def _summed(sent_under: str, midnight: datetime) -> Select[*tuple[Any, ...]]:
+    present = col(CanaryRow.sent_under) == sent_under
+    arrived = or_(col(CanaryRow.seen).is_not(None), col(CanaryRow.outcome) == Outcome.LOST.value)
+    conditions = (col(CanaryRow.sent_utc) >= midnight, and_(present, arrived), ~present)
+    counted = [func.sum(case((condition, 1), else_=0)) for condition in conditions]
+    return select(func.count(), *counted).select_from(CanaryRow).where(_MINE)
+
+
+def _briefs(route: str, rows: Sequence[Row[*tuple[Any, ...]]]) -> list[Brief]:
+    return [
+        Brief(
+            CanaryKey(route, row.epoch, row.seq),
+            Instant(row.sent_utc, sys.intern(row.sent_boot), row.sent_boot_s),
+            row.sent_under,
+            Outcome(row.outcome),
+            None if row.copies is None else _doubled(row.copies, row.receipt),
+            row.judged,
+            row.delay_s,
+            row.first_path,
+            row.empty_path,
+        )
+        for row in rows
+    ]
+
+
+def _doubled(copies: int, receipt: str | None) -> bool:
+    """More copies than were sent; a receipt is only read where there is a doubt."""
+    return copies > 1 and copies > (max(1, read_receipt(receipt).tries) if receipt else 1)

@@ -1,0 +1,160 @@
+"""What is kept in mind of a route's canaries: the newest and the open rows, and an hour in figures.
+
+What lies further back is in the ledger. Rows are let go of, so that memory does not grow with the
+age of a ledger; what a verdict needs of an hour is counted by the minute in which a canary was
+sent. Pure.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import islice
+
+from core.clock import Instant
+from selfcheck.canary.judge import duplicated
+from selfcheck.canary.ledger import Brief, Past
+from selfcheck.canary.model import CanaryKey, LedgerRow, Outcome
+
+HOUR_S = 3600.0
+_MINUTE_S = 60.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """Canaries by what is known of them.
+
+    doubled: stored more often than sent. counted: the store told how many copies there are.
+    """
+
+    judged: int = 0
+    lost: int = 0
+    doubled: int = 0
+    counted: int = 0
+
+    def add(self, brief: Brief, by: int) -> None:
+        """Count one canary `by` times."""
+        self.judged += by * (brief.outcome is not Outcome.PENDING)
+        self.lost += by * (brief.outcome is Outcome.LOST)
+        self.doubled += by * (brief.doubled is True)
+        self.counted += by * (brief.doubled is not None)
+
+    def take(self, other: "Tally") -> None:
+        """Take another one off this."""
+        self.judged -= other.judged
+        self.lost -= other.lost
+        self.doubled -= other.doubled
+        self.counted -= other.counted
+
+
+def brief_of(row: LedgerRow) -> Brief:
+    """The part of a row that outlives it in mind."""
+    doubled = None if row.copies is None else duplicated(row, 1)
+    return Brief(
+        row.canary.key, row.sent, row.sent_under, row.outcome, doubled, row.judged, row.delay_s,
+        row.first_path, row.empty_path,
+    )  # fmt: skip
+
+
+class KeptRows:
+    """The newest judged rows of one route, at most `most`, those under way and those held."""
+
+    def __init__(self, most: int, verifying: Collection[Outcome]) -> None:
+        """`verifying`: outcomes that say a complete read has judged a canary."""
+        self._most, self._verifying = most, frozenset(verifying)
+        self._rows: dict[CanaryKey, LedgerRow] = {}
+        self._pending: dict[CanaryKey, None] = {}
+        # By boot and minute of sending, oldest first; with each the moment, for other boots.
+        self._minutes: dict[tuple[str, int], tuple[datetime, Tally]] = {}
+        self._hour = Tally()
+        self._judged: tuple[int, list[LedgerRow]] | None = None
+        self._verified: tuple[CanaryKey, Instant] | None = None
+
+    def __getitem__(self, key: CanaryKey) -> LedgerRow:
+        return self._rows[key]
+
+    def recall(self, rows: Iterable[LedgerRow], past: Past) -> None:
+        """Begin anew with what the ledger knows; `rows` in sending order."""
+        self._minutes, self._hour, self._verified, self._judged = {}, Tally(), None, None
+        self._rows = {row.canary.key: row for row in rows}
+        self._pending = {k: None for k, r in self._rows.items() if r.outcome is Outcome.PENDING}
+        for brief in past.recent:
+            self._count(brief, 1)
+        for brief in past.newest:
+            self._verify(brief)
+
+    def put(self, row: LedgerRow) -> None:
+        """Keep a row, in place of what was known of it."""
+        key, brief = row.canary.key, brief_of(row)
+        before = self._rows.get(key)
+        if before is None:
+            self._count(brief, 1)
+        elif _minute_of(brief) in self._minutes:
+            # A canary whose hour is over is not counted any more, whatever becomes of it.
+            self._count(brief_of(before), -1)
+            self._count(brief, 1)
+        self._rows[key], self._judged = row, None
+        self._verify(brief)
+        if row.outcome is Outcome.PENDING:
+            self._pending[key] = None
+        else:
+            self._pending.pop(key, None)
+
+    def _count(self, brief: Brief, by: int) -> None:
+        self._minutes.setdefault(_minute_of(brief), (brief.sent.utc, Tally()))[1].add(brief, by)
+        self._hour.add(brief, by)
+
+    def _verify(self, brief: Brief) -> None:
+        newer = self._verified is None or brief.key >= self._verified[0]
+        if newer and brief.outcome in self._verifying:
+            self._verified = (brief.key, brief.sent)
+
+    def forget(self, held: Collection[CanaryKey]) -> list[CanaryKey]:
+        """Let go of the oldest judged rows that are not `held`; their keys are returned."""
+        loose = [key for key in self._rows if key not in self._pending and key not in held]
+        gone = loose[: max(0, len(loose) - self._most)]
+        for key in gone:
+            del self._rows[key]
+        self._judged = None
+        return gone
+
+    def newest(self) -> Iterator[LedgerRow]:
+        """All rows that are kept, from the newest."""
+        return reversed(self._rows.values())
+
+    def pending(self) -> list[LedgerRow]:
+        """Rows without an outcome, oldest first."""
+        return [self._rows[key] for key in self._pending]
+
+    def judged(self, count: int) -> list[LedgerRow]:
+        """The newest `count` rows that have an outcome, newest first."""
+        if self._judged is None or self._judged[0] != count:
+            done = (r for r in reversed(self._rows.values()) if r.outcome is not Outcome.PENDING)
+            # A status is asked for more often than anything changes.
+            self._judged = count, list(islice(done, count))
+        return self._judged[1]
+
+    def hour(self, now: Instant) -> Tally:
+        """Canaries sent within the last hour, to the minute."""
+        while self._minutes:
+            minute, (utc, tally) = next(iter(self._minutes.items()))
+            if _within(minute, utc, now):
+                break
+            self._hour.take(tally)
+            del self._minutes[minute]
+        return replace(self._hour)
+
+    @property
+    def verified(self) -> Instant | None:
+        """When the newest canary was sent that a complete read has judged; None without one."""
+        return self._verified[1] if self._verified else None
+
+
+def _minute_of(brief: Brief) -> tuple[str, int]:
+    return brief.sent.boot_id, int(brief.sent.boot_s // _MINUTE_S)
+
+
+def _within(minute: tuple[str, int], utc: datetime, now: Instant) -> bool:
+    boot_id, number = minute
+    if boot_id == now.boot_id:
+        return (number + 1) * _MINUTE_S > now.boot_s - HOUR_S
+    return utc > now.utc - timedelta(seconds=HOUR_S + _MINUTE_S)

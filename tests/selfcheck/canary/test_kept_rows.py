@@ -1,0 +1,105 @@
+"""What is kept in mind of a route: it stays small, and says the same as all rows would."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.clock import Instant, instant
+from selfcheck.canary.kept import HOUR_S, KeptRows, brief_of
+from selfcheck.canary.ledger import Past
+from selfcheck.canary.model import VERIFIED, CanaryKey, LedgerRow, Outcome
+from tests.support.clock import VirtualClock
+from tests.support.stores import pending_row
+
+MOST = 4
+NOTHING = Past([], [], seen_under=False, only_under=False, sent_today=0)
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["send", "judge", "again", "forget"]), st.sampled_from(list(Outcome)),
+              st.integers(0, 3), st.floats(0, 900)),
+    max_size=60,
+)  # fmt: skip
+
+
+def a_row(clock: VirtualClock, seq: int) -> LedgerRow:
+    return pending_row("0a1b2c3d", CanaryKey("r", 1, seq), clock)
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS)
+def test_kept_rows_say_what_all_rows_would(steps):
+    """Against a model that forgets nothing; whatever is open is held."""
+    clock, kept, every = VirtualClock(), KeptRows(MOST, VERIFIED), {}
+    for what, outcome, copies, seconds in steps:
+        clock.move(seconds)
+        if what == "send":
+            row = a_row(clock, len(every) + 1)
+        elif what == "forget":
+            held = {row.canary.key for row in every.values() if row.outcome is Outcome.PENDING}
+            kept.forget(held)
+            continue
+        else:
+            open_rows = [r for r in every.values() if r.outcome is Outcome.PENDING]
+            if not open_rows:
+                continue
+            row = replace(open_rows[0 if what == "judge" else -1], outcome=outcome, copies=copies)
+        every[row.canary.key] = row
+        kept.put(row)
+    now, rows = instant(clock), list(every.values())
+    assert kept.pending() == [r for r in rows if r.outcome is Outcome.PENDING]
+    assert kept.judged(2) == [r for r in rows[::-1] if r.outcome is not Outcome.PENDING][:2]
+    verified = [row.sent for row in rows if row.outcome in VERIFIED]
+    assert kept.verified == (verified[-1] if verified else None)
+    surely = [r for r in rows if now.boot_s - r.sent.boot_s <= HOUR_S]
+    at_most = [r for r in rows if now.boot_s - r.sent.boot_s <= HOUR_S + 60]
+    hour = kept.hour(now)
+    assert lost(surely) <= hour.lost <= lost(at_most)
+    assert doubled(surely) <= hour.doubled <= doubled(at_most)
+    assert 0 <= hour.lost <= hour.judged <= len(at_most)
+
+
+def lost(rows: list[LedgerRow]) -> int:
+    return sum(row.outcome is Outcome.LOST for row in rows)
+
+
+def doubled(rows: list[LedgerRow]) -> int:
+    return sum(brief_of(row).doubled is True for row in rows)
+
+
+def test_only_the_newest_and_what_is_held_stays_in_mind():
+    clock = VirtualClock()
+    kept = KeptRows(MOST, VERIFIED)
+    for seq in range(1, 11):
+        kept.put(replace(a_row(clock, seq), outcome=Outcome.OK))
+        clock.move(1)
+    held = {CanaryKey("r", 1, 2)}
+    assert [key.seq for key in kept.forget(held)] == [1, 3, 4, 5, 6]
+    assert [row.canary.key.seq for row in kept.newest()] == [10, 9, 8, 7, 2]
+    assert kept[CanaryKey("r", 1, 2)].outcome is Outcome.OK
+    assert kept.hour(instant(clock)).judged == 10
+
+
+def test_however_many_are_under_way_the_judged_ones_stay_in_mind():
+    clock = VirtualClock()
+    kept = KeptRows(MOST, VERIFIED)
+    for seq in range(1, 31):
+        kept.put(replace(a_row(clock, seq), outcome=Outcome.OK if seq <= 8 else Outcome.PENDING))
+    kept.forget(())
+    assert [row.canary.key.seq for row in kept.judged(6)] == [8, 7, 6, 5]
+    assert len(kept.pending()) == 22
+
+
+def test_an_hour_of_an_earlier_boot_is_counted_by_the_wall_clock():
+    clock = VirtualClock()
+    now = instant(clock)
+    long_ago, before = timedelta(hours=2), timedelta(minutes=30)
+    past = [
+        replace(brief_of(a_row(clock, seq)), outcome=Outcome.LOST,
+                sent=Instant(now.utc - age, "another boot", 9_000.0 + seq * 100))
+        for seq, age in enumerate((long_ago, before), 1)
+    ]  # fmt: skip
+    kept = KeptRows(MOST, VERIFIED)
+    kept.recall([], replace(NOTHING, recent=past, newest=past[-1:]))
+    assert kept.hour(now).lost == 1
+    assert kept.verified == past[-1].sent
