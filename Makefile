@@ -32,7 +32,7 @@ servers: .venv/.ready  ## the real servers of the tests, built once into a cache
 	$(PY) deploy/stack/servers.py install
 
 test: check servers  ## everything: check, then the tests that need servers and a browser
-	$(RUN)/pytest -q -n 2 -m "not ($(UNIT))"
+	$(RUN)/pytest -q -n 4 --dist loadgroup --no-loadscope-reorder -m "not ($(UNIT))"
 
 stack: .venv/.ready servers  ## a real Collector, Loki, Prometheus, Jaeger, watched by coalmine run
 	$(PY) deploy/stack/stack.py $(ARGS)

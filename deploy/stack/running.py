@@ -16,7 +16,7 @@ from deploy.stack.proofs import Ports, status
 from deploy.stack.specs import Spec
 from deploy.stack.table import find, version_of
 
-READY_S = 30.0
+READY_S = 60.0
 _POLL_S = 0.05
 
 # A parent-death signal belongs to the *thread* that started the child: one that lives as long as

@@ -97,6 +97,13 @@ class Holder:
         """As it is stored."""
         return json.dumps([self.host, self.boot_id, self.pid, self.file, self.inode])
 
+    def in_place(self) -> bool:
+        """Whether the file, if there is one, still is the one that was opened."""
+        try:
+            return not self.file or Path(self.file).stat().st_ino == self.inode
+        except OSError:
+            return False
+
     @classmethod
     def read(cls, stored: str) -> "Holder":
         """What `text` wrote."""
@@ -155,14 +162,17 @@ def _refuse_copy(
     if beat is None or last == ours:
         return
     if last.boot_id == ours.boot_id:
-        # The lock of this very file is ours; only a copy can still be served by another.
-        moved = (last.file, last.inode) != (ours.file, ours.inode)
-        if moved and last.file and is_served(Path(last.file).parent):
+        if (last.file, last.inode) == (ours.file, ours.inode):
+            return
+        # The lock of this folder is ours, so that a file put back in its place is no copy.
+        moved = last.file and last.file != ours.file
+        if moved and is_served(Path(last.file).parent):
             raise StoreError(
                 f"{place}: is a copy of {last.file}, which pid {last.pid} is serving; "
                 "two services of one instance would take each other's canaries for their own"
             )
-        return
+        if moved or last.host == ours.host:
+            return
     silent_s = (now.utc - beat.utc).total_seconds()
     if last.host != ours.host and silent_s < STALE_S:
         raise StoreError(

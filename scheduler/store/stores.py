@@ -39,10 +39,16 @@ class Stores:
     async def beat(self) -> None:
         """Say that the service is alive; to be called every `service.BEAT_S` seconds.
 
-        Raises StoreTakenError when another service has taken over: stop at once.
+        Raises StoreTakenError when another service has taken over: stop at once. StoreLostError
+        when the file is not the one that was opened: what is written to that ends with us.
         """
         if self._holder is None:
             raise StoreError("a reader has no heartbeat")
+        if not self._holder.in_place():
+            raise StoreLostError(
+                f"{self._holder.file}: removed or replaced while in use, nothing is kept any more; "
+                "put it back, and start again"
+            )
         await self.ledger.beat(self._holder.text())
 
     def close(self) -> None:

@@ -22,6 +22,9 @@ from core.reason import Reason
 from core.text import safe_text
 from selfcheck.access import AccessOptions
 
+# Empty objects cost a hundred times their bytes; an honest answer of that size, a list for each
+# sample, holds 335,000.
+_CONTAINERS = 400_000
 BODY_CAP = 8 << 20
 PAGE_CAP = 100
 RETRY_AFTER_CAP_S = 600.0
@@ -205,6 +208,8 @@ def parse_json(body: bytes) -> Json:
 
     Depth is bounded by the interpreter's own limit. Raises ReadError(backend_protocol).
     """
+    if body.count(b"{") + body.count(b"[") > _CONTAINERS:
+        raise ReadError(Reason.BACKEND_PROTOCOL, f"more than {_CONTAINERS} objects and lists")
     try:
         parsed: Json = json.loads(
             body.decode("utf-8"),

@@ -7,7 +7,7 @@ no-cache`, grafana/loki#12896): asked with and without that, they are a pair.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Annotated, ClassVar, cast
@@ -48,7 +48,7 @@ AGGREGATE = AccessPath("aggregate", 0.01, batched=True, signals=_LOGS, counts_on
 AGGREGATE_CACHED = AccessPath(
     "aggregate_cached", 0.01, batched=True, signals=_LOGS, cached=True, counts_only=True
 )
-# Above this many ids the whole span of the route is read instead of a pattern of ids.
+# Above this many ids, by id the whole span of the route is read, by search one part at a time.
 IDS_IN_QUERY = 20
 # More copies than this of one id say nothing that this many do not.
 _COPIES = 100
@@ -120,8 +120,10 @@ class LokiBackend(HttpStore):
         if path.counts_only:
             return await _counted(session, question, _MAY_CACHE if path.cached else _NO_CACHE)
         by_id = path.name == BY_ID.name
-        query = _by_id(question) if by_id else _search(question)
-        entries = await self._entries(session, query, question.start_ns, question.end_ns)
+        entries: list[Entry] = []
+        for some in [question] if by_id else _in_parts(question):
+            query = _by_id(some) if by_id else _search(some)
+            entries += await self._entries(session, query, some.start_ns, some.end_ns)
         ids = frozenset(canary.canary_id for canary in question.canaries)
         find = _metadata_id if by_id else _line_id(ids)
         names = sent_names(question.canaries)
@@ -232,11 +234,24 @@ def _by_id(question: Question) -> str:
 def _search(question: Question) -> str:
     """A line filter: it needs nothing but the line itself."""
     ids = [canary.canary_id for canary in question.canaries]
-    if len(ids) > IDS_IN_QUERY:
-        return _selector(question)
     if len(ids) == 1:
         return f"{_selector(question)} |= {_quote(ids[0])}"
     return f"{_selector(question)} |~ {_quote(_pattern(ids))}"
+
+
+def _in_parts(question: Question) -> Iterator[Question]:
+    """`question` a few canaries at a time, each with its own part of the interval.
+
+    A line tells its id and not its route: what is asked for without ids is every canary of this
+    installation, with many routes more than one read may hold.
+    """
+    canaries = sorted(question.canaries, key=lambda one: one.stamp_ns)
+    before_ns = canaries[0].stamp_ns - question.start_ns
+    after_ns = question.end_ns - canaries[-1].stamp_ns
+    for start in range(0, len(canaries), IDS_IN_QUERY):
+        some = tuple(canaries[start : start + IDS_IN_QUERY])
+        first_ns, last_ns = some[0].stamp_ns - before_ns, some[-1].stamp_ns + after_ns
+        yield replace(question, canaries=some, start_ns=first_ns, end_ns=last_ns)
 
 
 def _pattern(ids: Sequence[str]) -> str:

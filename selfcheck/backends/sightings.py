@@ -1,7 +1,7 @@
 """From a store's records to sightings: one per distinct record, with the copies of its id."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 from selfcheck.backends.protocol import Dedupe
@@ -32,9 +32,10 @@ def sightings(
     ids = {canary.canary_id for canary in wanted}
     found = [record for record in records if record.canary_id in ids]
     counts = Counter(record.canary_id for record in found)
-    distinct: dict[tuple[str, int | None, str | None, float | None], Record] = {}
+    distinct: dict[Hashable, Record] = {}
     for record in found:
-        key = (record.canary_id, record.stamp_ns, record.body, record.value)
+        shown = frozenset(record.attributes.items())
+        key = (record.canary_id, record.stamp_ns, record.body, record.value, shown)
         distinct.setdefault(key, record)
     return tuple(_sighting(record, counts, dedupe) for record in distinct.values())
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import islice
 from random import Random
 
 from core.clock import Clock, Instant, instant
@@ -15,11 +16,12 @@ from selfcheck.backends.protocol import AccessPath, Backend, Dedupe, Reading
 from selfcheck.canary.book import RouteBook
 from selfcheck.canary.budget import ReadBackoff, ReadBudget
 from selfcheck.canary.compare import same_record
+from selfcheck.canary.errands import Errand, Errands
+from selfcheck.canary.fitting import ReadSize
 from selfcheck.canary.judge import (
     UNDECIDED,
     Bench,
     judge,
-    past_deadline,
     unread,
 )
 from selfcheck.canary.judging import JudgingRules
@@ -30,38 +32,21 @@ from selfcheck.canary.model import (
     Canary,
     CanaryKey,
     LedgerRow,
-    Outcome,
     Receipt,
     Sent,
     Sighting,
     Signal,
 )
-from selfcheck.canary.paths import AccessPaths, Sample
+from selfcheck.canary.paths import AccessPaths
 from selfcheck.canary.policy import sampled
 from selfcheck.canary.report import PUNCTUAL, canary_envelope, route_envelope, unix_ns
 from selfcheck.canary.route import RouteSpec, RouteStatus
-from selfcheck.canary.turns import in_turn
 from selfcheck.canary.volume import VolumeGuard, VolumeMeter
 from selfcheck.canary.window import RouteVerdict, is_loss, route_verdict
 from selfcheck.injectors.protocol import Injector
 
 _READS_PER_STEP = 8
-# One read in so many is for what is not on its way any more, however much is.
-_BEHIND_EVERY = 4
 _SECOND_NS = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Errand:
-    """One read: these canaries by this path. sample: set when it only judges the path.
-
-    due_s: boot seconds from which it has been due.
-    """
-
-    path: AccessPath
-    keys: tuple[CanaryKey, ...]
-    due_s: float
-    sample: Sample | None = None
 
 
 class RouteCycle:
@@ -103,13 +88,15 @@ class RouteCycle:
         self._volume = VolumeGuard(meter or VolumeMeter(), judging, spec.name, spec.every_s, clock)
         self._looks = Looks(judging, rng)
         self._budget = ReadBudget(judging, clock.monotonic())
+        self._size = ReadSize(judging)
+        limit = backend.declaration.row_limit
+        self._errands = Errands(self._book, self._looks, self._paths, self._size, limit)
         self._opening, self._loading, self._loaded = asyncio.Lock(), asyncio.Lock(), False
         self._seq = 0
         self._doubt: LedgerRow | None = None
         self._last_stamp_ns = 0
         self._trust: dict[CanaryKey, Trust] = {}
         self._injected_s: float | None = None
-        self._reads = 0
         # Boot seconds until which a read error kept the store from being asked.
         self._unread_s = 0.0
         self._audited_s = 0.0
@@ -232,10 +219,11 @@ class RouteCycle:
         if judged := await self._book.flush():
             self._report(judged)
         await self._expire()
-        for errand in list(self._errands())[:_READS_PER_STEP]:
+        due = self._errands.due(instant(self._clock))
+        for errand in list(islice(due, _READS_PER_STEP)):
             if self._blocked_s() > 0 or not self._budget.take(self._clock.monotonic()):
                 break
-            self._reads += 1
+            self._errands.taken()
             await self._run(errand)
         await self._audit()
         return self._next_s()
@@ -261,74 +249,7 @@ class RouteCycle:
         wait = self._backoff.wait_s(self._clock.monotonic())
         return wait if self._volume.reads_left else max(wait, self._rules.poll_late_max)
 
-    def _errands(self) -> Iterator[_Errand]:
-        """Reads that are due: confirming ones, first and further looks, access path samples."""
-        now = instant(self._clock)
-        due = [self._book.get(key) for key in self._looks.due(now.boot_s)]
-        if not due and not self._paths.samples:
-            return
-        confirming = [row for row in due if self._to_confirm(row, now)]
-        apart = {row.canary.key for row in confirming}
-        others = [row for row in due if row.canary.key not in apart]
-        lead = self._paths.for_many() if len(others) > 1 else self._paths.lead()
-        if others and lead.batched:
-            # A read costs the same for one canary as for all that are on their way.
-            known = {row.canary.key for row in due}
-            for row in self._book.pending():
-                key = row.canary.key
-                if key not in known and self._looks.may_join(key, now.boot_s):
-                    others.append(row)
-        yield from self._in_turn([*self._confirmations(confirming), *self._batches(lead, others)])
-
-    def _in_turn(self, errands: Sequence[_Errand]) -> Iterator[_Errand]:
-        """What is on its way first, as the newest make the verdict, but never it alone.
-
-        Of the rest what has been due longest comes first: what never arrived is looked for again
-        and again, and would otherwise keep what did arrive from ever being found.
-        """
-        ahead = [one for one in errands if self._is_on_its_way(one)]
-        behind = [one for one in errands if not self._is_on_its_way(one)]
-        now_s = self._clock.monotonic()
-        behind += [
-            _Errand(one.path, (one.key,), one.at_s, one)
-            for one in self._paths.samples
-            if one.at_s <= now_s
-        ]
-        behind.sort(key=lambda one: one.due_s)
-        return in_turn(ahead, behind, self._reads, _BEHIND_EVERY)
-
-    def _is_on_its_way(self, errand: _Errand) -> bool:
-        return any(self._book.get(key).outcome is Outcome.PENDING for key in errand.keys)
-
-    def _to_confirm(self, row: LedgerRow, now: Instant) -> bool:
-        other = self._paths.other(row.empty_path)
-        if other is None or row.outcome not in UNDECIDED or row.empty_read is None:
-            return False
-        # A path that cannot be read must not keep the other one from being asked.
-        failed = self._paths.last_failed(row.canary.key) == other.name
-        return past_deadline(row, now) and not failed
-
-    def _confirmations(self, rows: Sequence[LedgerRow]) -> Iterator[_Errand]:
-        for path in self._paths.all:
-            yield from self._batches(
-                path, [r for r in rows if self._paths.other(r.empty_path) is path]
-            )
-
-    def _batches(self, path: AccessPath, rows: Sequence[LedgerRow]) -> Iterator[_Errand]:
-        limit = min(self._rules.batch_rows, self._backend.declaration.row_limit)
-        size = max(1, limit) if path.batched else 1
-        keys = sorted(row.canary.key for row in rows)
-        left = [row.canary.key for row in rows if row.outcome is not Outcome.PENDING]
-        groups = [keys]
-        if len(keys) > size:
-            # They cannot share a read: the newest must not wait behind what may never arrive.
-            groups = [sorted(set(keys) - set(left)), sorted(left, key=self._looks.turn)]
-        for group in groups:
-            for start in range(0, len(group), size):
-                some = tuple(group[start : start + size])
-                yield _Errand(path, some, min(map(self._looks.turn, some))[0])
-
-    async def _run(self, errand: _Errand) -> None:
+    async def _run(self, errand: Errand) -> None:
         rows = [self._book.get(key) for key in errand.keys]
         reading = await self._ask(errand.path, rows)
         if errand.sample:
@@ -343,7 +264,7 @@ class RouteCycle:
         other = self._paths.other(errand.path.name)
         if absent and other:
             # Seen by the other path at the deadline, a canary is in time: ask before it is late.
-            for extra in self._batches(other, absent):
+            for extra in self._errands.batches(other, absent, instant(self._clock)):
                 if self._budget.take(self._clock.monotonic()):
                     again = [self._book.get(key) for key in extra.keys]
                     await self._judge(extra.path, again, await self._ask(extra.path, again))
@@ -357,6 +278,7 @@ class RouteCycle:
         )
         reading = await self._backend.read(question, path, self._rules.read_timeout)
         self._volume.read()
+        self._size.told(reading.reason, len(rows), self._clock.monotonic())
         if not path.evidence and reading.retry_after_s is None:
             # A cache answers while its store is down, an aggregate fails while it is up.
             return reading
@@ -509,7 +431,10 @@ class RouteCycle:
         if math.isinf(pace):
             pace, capped = 1.0, self._volume.told()
         evidence = self._book.evidence(now, pace, capped)
-        return route_verdict(evidence, self._rules, self._verdict)
+        found = route_verdict(evidence, self._rules, self._verdict)
+        if found.verdict is Verdict.OK and (told := self._paths.trouble()):
+            return RouteVerdict(Verdict.DEGRADED, Reason.SILENT_LOSS, told)
+        return found
 
     def status(self) -> RouteStatus:
         """The route at this moment: its verdict has aged, whether or not a read got through."""

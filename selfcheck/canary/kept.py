@@ -24,12 +24,18 @@ class Tally:
     """Canaries by what is known of them.
 
     doubled: stored more often than sent. counted: the store told how many copies there are.
+    mixed: minutes in which some were refused or could not be told of, and others were judged.
     """
 
     judged: int = 0
     lost: int = 0
     doubled: int = 0
     counted: int = 0
+    altered: int = 0
+    dropped: int = 0
+    refused: int = 0
+    untold: int = 0
+    mixed: int = 0
 
     def add(self, brief: Brief, by: int) -> None:
         """Count one canary `by` times."""
@@ -37,6 +43,10 @@ class Tally:
         self.lost += by * (brief.outcome is Outcome.LOST)
         self.doubled += by * (brief.doubled is True)
         self.counted += by * (brief.doubled is not None)
+        self.altered += by * (brief.outcome is Outcome.ALTERED)
+        self.dropped += by * (brief.outcome is Outcome.POLICY_DROP)
+        self.refused += by * (brief.outcome is Outcome.REJECTED)
+        self.untold += by * (brief.outcome is Outcome.UNKNOWN)
 
     def take(self, other: "Tally") -> None:
         """Take another one off this."""
@@ -44,6 +54,10 @@ class Tally:
         self.lost -= other.lost
         self.doubled -= other.doubled
         self.counted -= other.counted
+        self.altered -= other.altered
+        self.dropped -= other.dropped
+        self.refused -= other.refused
+        self.untold -= other.untold
 
 
 def brief_of(row: LedgerRow) -> Brief:
@@ -141,7 +155,11 @@ class KeptRows:
                 break
             self._hour.take(tally)
             del self._minutes[minute]
-        return replace(self._hour)
+        hour = self._hour
+        if not hour.refused + hour.untold:
+            return replace(hour)
+        tallies = [tally for _, tally in self._minutes.values()]
+        return replace(hour, mixed=sum(0 < t.refused + t.untold < t.judged for t in tallies))
 
     @property
     def verified(self) -> Instant | None:

@@ -25,11 +25,13 @@ _KEPT_DELAYS = 200
 class Answer(StrEnum):
     """What a path made of a canary that is known to be stored, or known to be lost.
 
-    STALE: a cache went on answering without it.
+    DENIED: it is stored, and this path does not show it. STALE: a cache went on answering
+    without it.
     """
 
     OK = "ok"
     LOST = "lost"
+    DENIED = "denied"
     BLIND = "blind"
     STALE = "stale"
 
@@ -80,16 +82,26 @@ class PathTally:
             verdict=verdict,
             reason=reason,
             ok=self.answers.count(Answer.OK),
-            lost=self.answers.count(Answer.LOST) + self.answers.count(Answer.STALE),
+            lost=self.lost + self.answers.count(Answer.STALE),
             blind=self.answers.count(Answer.BLIND),
             delay_p50_s=percentile(known, 0.5) if known else None,
             delay_p99_s=percentile(known, 0.99) if known else None,
             since=self.since,
         )
 
+    @property
+    def lost(self) -> int:
+        """How many of the newest answers were without the canary, stored or not."""
+        return self.answers.count(Answer.LOST) + self.denied
+
+    @property
+    def denied(self) -> int:
+        """How many of the newest answers were without a canary that is stored."""
+        return self.answers.count(Answer.DENIED)
+
     def verdict(self) -> tuple[Verdict, Reason]:
         """Verdict of the path, and why."""
-        lost = self.answers.count(Answer.LOST)
+        lost = self.lost
         if self.answers and self.answers[-1] is Answer.STALE:
             # One is enough: what the store is known to hold, the cache denies.
             return Verdict.FAIL, Reason.STALE
@@ -107,12 +119,14 @@ class Sample:
     """A canary that `path` is asked for, only to judge the path; at_s: boot seconds.
 
     early: before anybody has seen it, so that a cache has an old answer that it could repeat.
+    again: the path has shown it before.
     """
 
     path: AccessPath
     key: CanaryKey
     at_s: float
     early: bool = False
+    again: bool = False
 
 
 class AccessPaths:
@@ -139,6 +153,8 @@ class AccessPaths:
             for path in (*paths, *watched)
         }
         self._failed: dict[CanaryKey, str] = {}
+        # What was seen once and asked for again at its deadline, by the path that had shown it.
+        self._again = PathTally.empty("again", rules, evidence=False)
         self._pair: CanaryKey | None = None
         self._paired_s = -math.inf
 
@@ -182,6 +198,20 @@ class AccessPaths:
         """All paths, cheapest first, then those that are only watched."""
         return tuple(tally.status() for tally in self._tallies.values())
 
+    def trouble(self) -> str:
+        """What is wrong with how the store answers, in words; "" while nothing is.
+
+        Canaries may be stored and found, and people who ask in another way, or once more, still
+        be told that they are not there. Caches are told of on their own.
+        """
+        known = [(f"path {p.name}", self._tallies[p.name]) for p in (*self.all, *self._counting)]
+        told = [
+            f"{name} does not show {tally.denied} of the last {len(tally.answers)} canaries"
+            for name, tally in [*known, ("asked again, the store", self._again)]
+            if tally.denied >= self._rules.losses_to_fail
+        ]
+        return "; ".join(told)
+
     def last_failed(self, key: CanaryKey) -> str:
         """Name of the path by which the last look for this canary failed, "" when it did not."""
         return self._failed.get(key, "")
@@ -207,7 +237,7 @@ class AccessPaths:
             if row.outcome in _SEEN and row.first_path in self._tallies:
                 self._tallies[row.first_path].add(Answer.OK, row.judged, row.delay_s)
                 if row.empty_path in self._tallies and row.empty_path != row.first_path:
-                    self._tallies[row.empty_path].add(Answer.LOST, row.judged)
+                    self._tallies[row.empty_path].add(Answer.DENIED, row.judged)
             elif row.outcome is Outcome.LOST:
                 # It took the word of one more path than the one that is named.
                 for path in self.all[:2]:
@@ -228,7 +258,7 @@ class AccessPaths:
         if row.outcome in _SEEN:
             tally.add(Answer.OK, now, row.delay_s)
             if row.empty_path and row.empty_path != path.name:
-                self._tallies[row.empty_path].add(Answer.LOST, now)
+                self._tallies[row.empty_path].add(Answer.DENIED, now)
             self.samples += self._wanted(row, path, now)
         elif row.outcome is Outcome.LOST:
             for name in {path.name, row.empty_path}:
@@ -239,24 +269,31 @@ class AccessPaths:
             self._pair = None
 
     def _wanted(self, row: LedgerRow, path: AccessPath, now: Instant) -> Iterator[Sample]:
-        """Which other paths have to show a canary that was seen by `path`."""
-        key, others = row.canary.key, []
+        """Which paths have to show a canary that was seen by `path`, once more or at all."""
+        key, wanted = row.canary.key, []
         if key.seq % self._rules.all_paths_every == 0:
-            others += [one for one in self.all if one.name != path.name] + [*self._counting]
+            others = [one for one in self.all if one.name != path.name] + [*self._counting]
+            wanted += [Sample(other, key, now.boot_s + other.floor_s) for other in others]
+            ahead_s = row.deadline_s - age_bounds_s(row.sent, now)[1]
+            # By the deadline a replica that lags shows it too: what is not there comes and goes.
+            # A backlog that is found late was looked for often enough.
+            if row.outcome is Outcome.OK and ahead_s > 0:
+                wanted.append(Sample(path, key, now.boot_s + ahead_s, again=True))
         if key == self._pair:
-            others += self._cached
-        for other in others:
-            if sum(one.path is other for one in self.samples) >= self._rules.window:
-                # As many as make its verdict wait already; where reads are short they pile up.
-                continue
-            yield Sample(other, key, now.boot_s + other.floor_s)
+            wanted += [Sample(other, key, now.boot_s + other.floor_s) for other in self._cached]
+        for one in wanted:
+            waiting = [w for w in self.samples if w.path is one.path and w.again is one.again]
+            # As many as make a verdict are enough; where reads are short more would pile up.
+            if len(waiting) < self._rules.window:
+                yield one
 
     def sampled(self, sample: Sample, row: LedgerRow, reading: Reading, now: Instant) -> None:
         """A stored canary that a path does not show by its deadline is lost on that path.
 
         A cache has no such time: past its floor it shows what the store does, or it is stale.
         """
-        path, tally = sample.path, self._tallies[sample.path.name]
+        path = sample.path
+        tally = self._again if sample.again else self._tallies[path.name]
         self.samples.remove(sample)
         if not reading.complete:
             tally.add(Answer.BLIND, now)
@@ -268,7 +305,7 @@ class AccessPaths:
         elif path.cached:
             tally.add(Answer.STALE, now)
         elif past_deadline(row, now):
-            tally.add(Answer.LOST, now)
+            tally.add(Answer.DENIED, now)
         else:
             at_s = now.boot_s + self._rules.poll_max
             self.samples.append(Sample(path, row.canary.key, at_s))

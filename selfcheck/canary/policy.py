@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import takewhile
 
 from selfcheck.canary.make import KEEP
 from selfcheck.canary.model import LedgerRow, Outcome
 
 # Both tails together hold 0.1 %.
 _TAIL = Fraction(1, 2000)
+# A working sampler drops so many in a row once in a million canaries: over the hundreds of rows
+# that the band is about, a sampler that drops everything would be explained for most of an hour.
+_RUN = 1e-6
 _MISSING = frozenset({Outcome.LOST, Outcome.POLICY_DROP})
 _ARRIVED = frozenset({Outcome.OK, Outcome.LATE, Outcome.ALTERED})
 
@@ -40,18 +44,29 @@ def sampled(row: LedgerRow, recent: Sequence[LedgerRow], ratio: float) -> str:
     """Evidence that declared sampling explains the absence of `row`; "" when it does not.
 
     recent: judged rows of the route. The missing ones, `row` included, must lie within the upper
-    end of the binomial 99.9 % band; what is beyond it is lost. A canary that asked to be kept
+    end of the binomial 99.9 % band; what is beyond it is lost, and so is the end of a run of
+    nothing but missing ones that is longer than chance makes it. A canary that asked to be kept
     is never explained by sampling.
     """
     if row.canary.attributes.get(KEEP) == "true":
         return ""
     others = [one for one in recent if one.canary.key != row.canary.key]
+    if ratio ** _run(row, others) < _RUN:
+        return ""
     missing = 1 + sum(one.outcome in _MISSING for one in others)
     of = missing + sum(one.outcome in _ARRIVED for one in others)
     _, most = binomial_band(of, ratio)
     if missing > most:
         return ""
     return f"{missing} of {of} missing, declared sampling explains up to {most}"
+
+
+def _run(row: LedgerRow, others: Sequence[LedgerRow]) -> int:
+    """How many canaries up to `row` are missing in a row; what proves nothing is passed over."""
+    told = (one for one in others if one.canary.key < row.canary.key)
+    known = [one for one in told if one.outcome in _MISSING | _ARRIVED]
+    known.sort(key=lambda one: one.canary.key, reverse=True)
+    return 1 + sum(1 for _ in takewhile(lambda one: one.outcome in _MISSING, known))
 
 
 @lru_cache(maxsize=256)

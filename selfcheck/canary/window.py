@@ -16,6 +16,8 @@ from selfcheck.canary.model import LOSSES, VERIFIED, LedgerRow, Outcome, Sent
 HINT = "never seen one: tenant, selector or path?"
 # Reasons of `unknown` that are not the read side's.
 _NOT_THE_READING = frozenset({Reason.STARTING, Reason.MAYBE_SENT, Reason.RECONFIGURED})
+# Reasons of `unknown` that are of our own making, and over once new canaries are judged.
+_OURS = frozenset({Reason.STARTING, Reason.RECONFIGURED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def route_verdict(
     for rule in (_fail, _held):
         if found := rule(newest, evidence, rules, previous):
             return found
-    blind = _blind(newest, evidence)
+    blind = _blind(newest, evidence) or _untold(newest, rules)
     return blind or _degraded(newest, evidence, rules) or _ok(newest)
 
 
@@ -76,6 +78,11 @@ def silent(row: LedgerRow) -> bool:
 def is_loss(row: LedgerRow) -> bool:
     """Whether the row counts as a failure of its route."""
     return row.outcome in LOSSES or silent(row)
+
+
+def untold(row: LedgerRow) -> bool:
+    """Whether nobody could tell what became of this canary."""
+    return row.outcome is Outcome.UNKNOWN and row.reason not in _OURS
 
 
 def _fail(
@@ -164,6 +171,18 @@ def _blind(newest: Sequence[LedgerRow], evidence: Evidence) -> RouteVerdict | No
     return RouteVerdict(Verdict.BLIND, reason or Reason.STALE, detail)
 
 
+def _untold(newest: Sequence[LedgerRow], rules: JudgingRules) -> RouteVerdict | None:
+    """As many that nobody can tell of as would be a failure if they were lost.
+
+    Those that could be told hide them otherwise: a store may answer in time only of what it has.
+    """
+    rows = [row for row in newest if untold(row)]
+    if len(rows) < rules.losses_to_fail:
+        return None
+    text = f"{len(rows)} of the last {len(newest)} could not be told: {rows[0].reason}"
+    return RouteVerdict(Verdict.BLIND, rows[0].reason, text)
+
+
 def _degraded(
     newest: Sequence[LedgerRow], evidence: Evidence, rules: JudgingRules
 ) -> RouteVerdict | None:
@@ -174,11 +193,55 @@ def _degraded(
     if doubled := sum(duplicated(row, 1) for row in newest):
         text = f"{doubled} of the last {of} stored more often than sent"
         return RouteVerdict(Verdict.DEGRADED, Reason.DUPLICATED, text)
-    lost, of_hour = evidence.hour.lost, evidence.hour.judged
-    if lost >= rules.hour_losses and lost >= rules.hour_share * of_hour:
-        text = f"{lost} of {of_hour} lost within the hour"
-        return RouteVerdict(Verdict.DEGRADED, Reason.SILENT_LOSS, text)
-    return _slow(newest, evidence, rules)
+    return (
+        _refused_yet_stored(newest, rules)
+        or _hour(evidence, rules)
+        or _slow(newest, evidence, rules)
+    )
+
+
+def _refused_yet_stored(newest: Sequence[LedgerRow], rules: JudgingRules) -> RouteVerdict | None:
+    """Canaries that arrived although whoever sent them was told otherwise, or nothing at all.
+
+    Senders that believe it drop their records, or send them again and again.
+    """
+    rows = [
+        (row, row.receipt)
+        for row in newest
+        if row.outcome in {Outcome.OK, Outcome.LATE}
+        and row.receipt is not None
+        and (row.receipt.sent is Sent.REJECTED or row.receipt.silent)
+    ]
+    if len(rows) < rules.losses_to_fail:
+        return None
+    _, receipt = rows[0]
+    told = "taken without an answer" if receipt.silent else f"refused: {receipt.detail}"
+    text = f"{len(rows)} of the last {len(newest)} stored, though {told}"
+    return RouteVerdict(Verdict.DEGRADED, Reason.INJECT, text)
+
+
+def _hour(evidence: Evidence, rules: JudgingRules) -> RouteVerdict | None:
+    """Too few at a time to be a failure, yet too many for an hour."""
+    hour = evidence.hour
+    kinds = [
+        (Reason.SILENT_LOSS, "lost", hour.lost),
+        (Reason.ALTERED, "altered", hour.altered),
+        (Reason.POLICY, "dropped on purpose", 0 if evidence.drop_declared else hour.dropped),
+    ]
+    bad = [(reason, word) for reason, word, count in kinds if count]
+    count, least = sum(count for _, _, count in kinds), rules.hour_share * hour.judged
+    if bad and count >= max(rules.hour_losses, least):
+        words = " or ".join(word for _, word in bad)
+        text = f"{count} of {hour.judged} {words} within the hour"
+        return RouteVerdict(Verdict.DEGRADED, bad[0][0], text)
+    # An outage that is over shares at most its first and its last minute with what is well.
+    count = hour.refused + hour.untold
+    if hour.mixed < rules.hour_losses or count < least:
+        return None
+    reason = Reason.INJECT if hour.refused else Reason.READBACK
+    what = "refused" if hour.refused >= count else "refused or not to be told of"
+    text = f"{count} of {hour.judged} {what} within the hour, in {hour.mixed} separate minutes"
+    return RouteVerdict(Verdict.DEGRADED, reason, text)
 
 
 def _slow(
@@ -197,7 +260,9 @@ def _slow(
 
 def _ok(newest: Sequence[LedgerRow]) -> RouteVerdict:
     good = sum(row.outcome is Outcome.OK for row in newest)
-    return RouteVerdict(Verdict.OK, Reason.OK, f"{good} of the last {len(newest)} ok")
+    unread = sum(row.outcome is Outcome.LATE for row in newest)
+    note = f", {unread} arrived but not looked for in time" if unread else ""
+    return RouteVerdict(Verdict.OK, Reason.OK, f"{good} of the last {len(newest)} ok{note}")
 
 
 def verifying(*, sampled: bool) -> frozenset[Outcome]:

@@ -99,7 +99,7 @@ class Running:
     def start(self) -> Self:
         """Return when it serves; raises what its start raised."""
         self._thread.start()
-        assert self._ready.wait(20)
+        assert self._ready.wait(60)
         if self._failure is not None:
             self._thread.join(5)
             raise self._failure

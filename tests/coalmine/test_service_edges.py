@@ -88,9 +88,12 @@ def test_fault_009_sigterm_ends_the_process_with_0_and_a_second_start_is_free(st
     for _ in range(2):
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             assert process.stdout is not None
-            assert b"ready" in process.stdout.readline()
-            process.send_signal(signal.SIGTERM)
-            _, said = process.communicate(timeout=10)
+            try:
+                assert b"ready" in process.stdout.readline()
+                process.send_signal(signal.SIGTERM)
+                _, said = process.communicate(timeout=10)
+            finally:
+                process.kill()  # else a failure here waits for its end without end
             assert process.returncode == 0, said.decode()
             assert b"Traceback" not in said
 

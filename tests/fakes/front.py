@@ -145,13 +145,16 @@ def _length(head: str) -> int:
 
 
 async def _ask(host: str, port: int, head: str, body: bytes) -> bytes:
-    """The whole answer of the store, read until it closes; it says that we close too."""
+    """The whole answer of the store; it says that we close too."""
     reader, writer = await asyncio.open_connection(host, port)
     try:
         writer.write(_closing(head).encode("latin-1") + body)
         await writer.drain()
-        told, _, content = (await reader.read(-1)).partition(b"\r\n\r\n")
-        return _closing(told.decode("latin-1")).encode("latin-1") + b"\r\n\r\n" + content
+        told = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").removesuffix("\r\n\r\n")
+        # Some stores take a second to close: without a length only do we wait for that.
+        length = _length(told)
+        content = await (reader.readexactly(length) if length else reader.read(-1))
+        return _closing(told).encode("latin-1") + b"\r\n\r\n" + content
     finally:
         writer.close()
 

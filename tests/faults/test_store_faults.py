@@ -174,6 +174,41 @@ async def test_fault_030_a_copy_of_a_database_in_use_is_refused(tmp_path):
     open_stores(copy, clock).close()
 
 
+async def test_fault_030_a_backup_put_back_in_its_place_is_no_copy(tmp_path):
+    """The file is another one under the same name, and the lock on its folder is ours."""
+    clock = VirtualClock()
+    folder, backup = sqlite_folder(tmp_path / "a"), tmp_path / "backup"
+    stores = open_stores(folder, clock)
+    first = (await stores.ledger.begin()).number
+    await stores.beat()
+    stores.close()
+    shutil.copytree(folder, backup)
+    lost = open_stores(folder, clock)
+    instance, later = lost.ledger.instance, (await lost.ledger.begin()).number
+    lost.close()
+    # The files of before stay, so that those put back cannot be given their inodes.
+    folder.rename(tmp_path / "aside")
+    shutil.copytree(backup, folder)
+    clock.move(5)
+    restored = open_stores(folder, clock)
+    assert restored.ledger.instance == instance
+    assert (await restored.ledger.begin()).number > later > first
+    restored.close()
+
+
+async def test_fault_030_a_folder_that_is_taken_away_is_told_at_the_next_heartbeat(tmp_path):
+    """SQLite goes on writing to files without a name: nothing of it is left after the end."""
+    folder, clock = sqlite_folder(tmp_path / "a"), VirtualClock()
+    stores = open_stores(folder, clock)
+    await stores.beat()
+    folder.rename(tmp_path / "aside")
+    with pytest.raises(StoreLostError, match="removed or replaced while in use"):
+        await stores.beat()
+    (tmp_path / "aside").rename(folder)
+    await stores.beat()
+    stores.close()
+
+
 async def test_fault_030_a_database_that_another_machine_serves_is_refused(tmp_path, monkeypatch):
     """A fresh heartbeat of another host and boot; a stale one is taken over."""
     folder, clock = sqlite_folder(tmp_path), VirtualClock()

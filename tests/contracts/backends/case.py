@@ -85,8 +85,12 @@ Open = Callable[[Ground], AbstractAsyncContextManager[Case]]
 
 @dataclass(frozen=True)
 class Opening:
-    """How a case is opened. servers: names for `Ground.start`; none means no `stack` mark."""
+    """How a case is opened; `kind` and `inject` are those of the case.
+
+    servers: names for `Ground.start`; none means no `stack` mark.
+    """
 
     kind: str
     open: Open
     servers: Sequence[str] = ()
+    inject: str = "otlp_http"

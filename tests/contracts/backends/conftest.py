@@ -1,30 +1,15 @@
 """One case for every server of every registered backend."""
 
-import importlib
-import pkgutil
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from deploy.stack.launch import Stack
-from selfcheck.backends.protocol import BACKENDS
-from tests.contracts.backends import cases
-from tests.contracts.backends.case import Case, Ground, Opening
+from tests.contracts.backends.case import Case, Ground
+from tests.contracts.backends.openings import OPENINGS, parameters
 from tests.support.parts import real_parts
 
-
-def _openings() -> Mapping[str, Opening]:
-    found: dict[str, Opening] = {}
-    for module in pkgutil.iter_modules(cases.__path__):
-        found |= importlib.import_module(f"{cases.__name__}.{module.name}").CASES
-    missing = set(BACKENDS.entries) - {opening.kind for opening in found.values()}
-    if missing:
-        raise LookupError(f"no case below {cases.__name__} for {', '.join(sorted(missing))}")
-    return found
-
-
-OPENINGS = _openings()
 HERE = Path(__file__).parent
 QUICK = "embedded"
 
@@ -36,20 +21,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(name, marks=[pytest.mark.stack] if opening.servers else [])
-        for name, opening in sorted(OPENINGS.items())
-    ]
-)
+@pytest.fixture(params=parameters())
 async def case(
     request, tmp_path, start_server: Callable[[str], Stack], record_property
 ) -> AsyncIterator[Case]:
     """Every server of every registered backend; its version goes into the report."""
+    opening = OPENINGS[request.param]
     async with (
         real_parts(tmp_path) as parts,
-        OPENINGS[request.param].open(Ground(parts, tmp_path, start_server)) as opened,
+        opening.open(Ground(parts, tmp_path, start_server)) as opened,
     ):
+        assert (opened.kind, opened.inject) == (opening.kind, opening.inject)
         record_property("server", opened.server)
         yield opened
 

@@ -56,16 +56,18 @@ async def test_row_05_a_store_that_refuses_connections_is_a_read_error(case):
         assert (reading.complete, reading.reason) == (False, Reason.READBACK)
 
 
+@pytest.mark.timeout(120)
 async def test_row_06_a_backlog_above_the_row_limit_is_paged_to_its_end(case):
     small = case.small_pages or {}
-    for signal, path in pairs(case):
-        if not path.batched:
-            continue
+    count = 50 if small else 120  # three pages of 20 where that can be asked for
+    batched = [(signal, path) for signal, path in pairs(case) if path.batched]
+    for signal in sorted({signal for signal, _ in batched}):
         route, start = fresh_route(), time.time_ns() - 200 * 10**9
-        backlog = [canary_of(signal, n, route, start + n * 10**9) for n in range(1, 121)]
+        backlog = [canary_of(signal, n, route, start + n * 10**9) for n in range(1, count + 1)]
         receipts = await case.write(*backlog)
         assert {receipt.sent for receipt in receipts} == {Sent.ACCEPTED}
-        await until_seen(case.backend(**small), path, *backlog)
+        for path in [path for one, path in batched if one is signal]:
+            await until_seen(case.backend(**small), path, *backlog)
 
 
 async def test_row_16_a_doubled_record_is_seen_or_declared_not_observable(case):

@@ -79,20 +79,24 @@ def route_over(case, signal, injector):
 
 @pytest.mark.timeout(150)
 async def test_row_09_what_becomes_visible_late_is_no_loss_and_the_delay_is_learned(case):
-    for signal in sorted(case.backend().declaration.signals):
-        injector = LateInjector(case)
-        cycle = route_over(case, signal, injector)
-        for _ in range(3):
-            await cycle.inject(RunContext(check="r", deadline_s=5.0, traceparent=""))
-            await cycle.read()
-            await asyncio.sleep(1.0)  # samples of one series need a second each
-        async with asyncio.timeout(60):
-            while cycle.status().pending:
-                await asyncio.sleep(min(0.5, await cycle.read()))
-        await asyncio.gather(*injector.tasks)
-        assert [row.outcome for row in cycle.rows()] == [Outcome.OK] * 3, cycle.rows()
-        assert cycle.status().delay_p50_s >= LATE_S
-        assert cycle.status().account.balanced
+    signals = sorted(case.backend().declaration.signals)
+    await asyncio.gather(*(learns_the_delay(case, signal) for signal in signals))
+
+
+async def learns_the_delay(case, signal):
+    injector = LateInjector(case)
+    cycle = route_over(case, signal, injector)
+    for _ in range(3):
+        await cycle.inject(RunContext(check="r", deadline_s=5.0, traceparent=""))
+        await cycle.read()
+        await asyncio.sleep(1.0)  # samples of one series need a second each
+    async with asyncio.timeout(60):
+        while cycle.status().pending:
+            await asyncio.sleep(min(0.5, await cycle.read()))
+    await asyncio.gather(*injector.tasks)
+    assert [row.outcome for row in cycle.rows()] == [Outcome.OK] * 3, cycle.rows()
+    assert cycle.status().delay_p50_s >= LATE_S
+    assert cycle.status().account.balanced
 
 
 async def test_row_10_a_cache_that_answers_of_old_hides_nothing_from_what_is_evidence(case):

@@ -1,4 +1,7 @@
-"""Row 26 of the conformance list: who a store is, proven by its certificate, reads and writes."""
+"""Row 26 of the conformance list: who a store is, proven by its certificate, reads and writes.
+
+Every kind hands its options to one HTTP client: a further server of the same kind shows no more.
+"""
 
 import datetime as dt
 import ssl
@@ -8,9 +11,8 @@ import trustme
 
 from core.reason import Reason
 from selfcheck.canary.model import Sent
-from selfcheck.injectors.posting import PostingInjector
-from selfcheck.injectors.protocol import INJECTORS
 from tests.contracts.backends.asking import fresh_route, pairs
+from tests.contracts.backends.openings import one_for_each
 from tests.fakes.front import pipe
 from tests.support.canaries import canary_of, question_of
 
@@ -66,6 +68,7 @@ NAMES = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("case", one_for_each(lambda one: one.kind), indirect=True)
 @pytest.mark.parametrize("name", NAMES)
 async def test_row_26_a_read_trusts_whom_it_was_told_to_and_nobody_else(case, ca, tmp_path, name):
     context, tls, good = cases_of(ca, tmp_path)[name]
@@ -82,10 +85,9 @@ async def test_row_26_a_read_trusts_whom_it_was_told_to_and_nobody_else(case, ca
     assert front.taken == 0, "something was sent to a stranger"
 
 
+@pytest.mark.parametrize("case", one_for_each(lambda one: one.inject), indirect=True)
 @pytest.mark.parametrize("name", NAMES)
 async def test_row_26_a_write_trusts_whom_it_was_told_to_and_nobody_else(case, ca, tmp_path, name):
-    if not issubclass(INJECTORS.load(case.inject), PostingInjector):
-        pytest.skip(f"{case.inject} does not post over HTTP: its own contract shows this row")
     context, tls, good = cases_of(ca, tmp_path)[name]
     signal, _ = pairs(case)[0]
     behind = case.inject_options.get("url") or case.rule().url

@@ -118,6 +118,43 @@ def test_never_ok_without_something_verified(word, old, seen):
         assert found.verdict in {Verdict.BLIND, Verdict.FAIL}
 
 
+@pytest.mark.parametrize(
+    ("word", "expected", "reason"),
+    [
+        ("ouoooo", Verdict.OK, Reason.OK),
+        ("ououoo", Verdict.BLIND, Reason.READBACK),
+        ("ouoLLo", Verdict.FAIL, Reason.SILENT_LOSS),
+        ("ooooooAoooooAoooooAo", Verdict.DEGRADED, Reason.ALTERED),
+        ("ooooooPoooooPoooooPo", Verdict.DEGRADED, Reason.POLICY),
+        ("ooooooRRRRRRRRRRRRRo", Verdict.OK, Reason.OK),
+    ],
+)
+def test_most_of_them_being_ok_does_not_hide_the_others(word, expected, reason):
+    found = verdict(word)
+    assert (found.verdict, found.reason) == (expected, reason)
+
+
+@pytest.mark.parametrize(("mixed", "expected"), [(2, Verdict.OK), (3, Verdict.DEGRADED)])
+def test_refusals_in_separate_minutes_are_told_and_one_outage_is_not(mixed, expected):
+    assert verdict("oooooo", hour=Tally(judged=360, refused=40, mixed=mixed)).verdict is expected
+
+
+def test_what_is_dropped_as_declared_counts_for_no_hour():
+    assert verdict("ooooooPoooooPoooooPo", drop_declared=True).verdict is Verdict.OK
+
+
+@pytest.mark.parametrize("letter", ["o", "t"])
+def test_stored_though_refused_is_degraded_by_the_senders_word(letter):
+    row = a_row(letter, 1)
+    assert row.receipt
+    refusal = replace(row.receipt, sent=Sent.REJECTED, detail="HTTP 500 boom")
+    rows = [replace(row, receipt=refusal, reason=Reason.READBACK)] * 2 + [a_row("o", 1)] * 4
+    evidence = Evidence(rows, hour_of(rows), 10.0, 95.0, True, False, "", None, "")
+    found = route_verdict(evidence, RULES, None)
+    assert (found.verdict, found.reason) == (Verdict.DEGRADED, Reason.INJECT)
+    assert found.detail == "2 of the last 6 stored, though refused: HTTP 500 boom"
+
+
 def test_late_because_nobody_looked_in_time_says_nothing_of_the_route():
     rows = [replace(a_row("t", 100 - n), reason=Reason.READBACK) for n in range(6)]
     evidence = Evidence(rows, hour_of(rows), 10.0, 95.0, True, False, "", None, "")

@@ -25,4 +25,4 @@ async def _open(ground: Ground) -> AsyncIterator[Case]:
     )
 
 
-CASES = {"clickhouse": Opening("clickhouse", _open)}
+CASES = {"clickhouse": Opening("clickhouse", _open, inject="clickhouse")}

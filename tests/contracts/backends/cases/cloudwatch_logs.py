@@ -23,4 +23,4 @@ async def _open(ground: Ground) -> AsyncIterator[Case]:
     )
 
 
-CASES = {"cloudwatch_logs": Opening("cloudwatch_logs", _open)}
+CASES = {"cloudwatch_logs": Opening("cloudwatch_logs", _open, inject="cloudwatch_logs")}

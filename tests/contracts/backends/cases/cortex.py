@@ -32,6 +32,8 @@ def _open(
 
 CASES = {
     "cortex": Opening("cortex", _open("cortex", "otlp_http"), ("cortex",)),
-    "cortex-remote-write": Opening("cortex", _open("cortex", "remote_write"), ("cortex",)),
+    "cortex-remote-write": Opening(
+        "cortex", _open("cortex", "remote_write"), ("cortex",), "remote_write"
+    ),
     "mimir-on-cortex": Opening("mimir", _open("mimir", "otlp_http", "/api/v1"), ("cortex",)),
 }

@@ -26,5 +26,5 @@ def _case(inject: str) -> Callable[[Ground], AbstractAsyncContextManager[Case]]:
 
 CASES = {
     "loki": Opening("loki", _case("otlp_http"), ("loki",)),
-    "loki-push": Opening("loki", _case("loki_push"), ("loki",)),
+    "loki-push": Opening("loki", _case("loki_push"), ("loki",), "loki_push"),
 }

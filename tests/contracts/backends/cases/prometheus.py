@@ -25,9 +25,9 @@ def _open(server: str, inject: str) -> Callable[[Ground], AbstractAsyncContextMa
 CASES = {
     "prometheus-3": Opening("prometheus", _open("prometheus", "otlp_http"), ("prometheus",)),
     "prometheus-3-remote-write": Opening(
-        "prometheus", _open("prometheus", "remote_write"), ("prometheus",)
+        "prometheus", _open("prometheus", "remote_write"), ("prometheus",), "remote_write"
     ),
     "prometheus-2.42": Opening(
-        "prometheus", _open("prometheus2", "remote_write"), ("prometheus2",)
+        "prometheus", _open("prometheus2", "remote_write"), ("prometheus2",), "remote_write"
     ),
 }

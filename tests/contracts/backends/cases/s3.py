@@ -23,4 +23,4 @@ async def _open(ground: Ground) -> AsyncIterator[Case]:
     )
 
 
-CASES = {"s3": Opening("s3", _open)}
+CASES = {"s3": Opening("s3", _open, inject="s3")}

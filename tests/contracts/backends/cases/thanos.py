@@ -27,5 +27,5 @@ def _open(inject: str) -> Callable[[Ground], AbstractAsyncContextManager[Case]]:
 
 CASES = {
     "thanos-fake": Opening("thanos", _open("otlp_http")),
-    "thanos-fake-remote-write": Opening("thanos", _open("remote_write")),
+    "thanos-fake-remote-write": Opening("thanos", _open("remote_write"), inject="remote_write"),
 }

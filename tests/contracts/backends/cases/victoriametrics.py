@@ -32,6 +32,8 @@ def _open(inject: str) -> Callable[[Ground], AbstractAsyncContextManager[Case]]:
 
 
 CASES = {
-    f"victoriametrics-{name}": Opening("victoriametrics", _open(inject), ("victoria-metrics",))
+    f"victoriametrics-{name}": Opening(
+        "victoriametrics", _open(inject), ("victoria-metrics",), inject
+    )
     for name, inject in {"otlp": "otlp_http", "remote-write": "remote_write"}.items()
 }

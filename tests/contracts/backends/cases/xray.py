@@ -25,4 +25,4 @@ async def _open(ground: Ground) -> AsyncIterator[Case]:
     )
 
 
-CASES = {"xray": Opening("xray", _open)}
+CASES = {"xray": Opening("xray", _open, inject="xray")}

@@ -20,4 +20,4 @@ async def _open(ground: Ground) -> AsyncIterator[Case]:
     )
 
 
-CASES = {"zipkin": Opening("zipkin", _open, ("zipkin",))}
+CASES = {"zipkin": Opening("zipkin", _open, ("zipkin",), "zipkin")}

@@ -1,0 +1,179 @@
+"""A route that is broken now and then, or only for some who ask, is not told to be ok."""
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import pytest
+
+from core.reason import Reason
+from core.verdict import Verdict
+from selfcheck.backends.protocol import AccessPath, Dedupe, Question, Reading
+from selfcheck.backends.sightings import Record, sightings
+from selfcheck.canary.compare import difference
+from selfcheck.canary.model import Canary, Outcome, Signal
+from selfcheck.canary.policy import ExpectDrop
+from tests.fakes.route import SPEC, RouteRig
+from tests.fakes.store import FakeBackend, FakeStore, never
+from tests.selfcheck.canary.modes.rigs import WARM_S, always, warm
+from tests.support.canaries import canary_of
+from tests.support.clock import VirtualClock
+
+MINUTE_S = 60.0
+# Nobody is told `ok` for longer than this, once something is wrong.
+TOLD_S = 4 * MINUTE_S
+
+
+class Moody(RouteRig):
+    """A rig whose faults may change before each canary: `mood` is told its number."""
+
+    mood: Callable[[int], None] = staticmethod(lambda _number: None)
+
+    async def inject(self) -> None:
+        self.mood(len(self.store.sent) + 1)
+        await super().inject()
+
+
+class Replicas(FakeBackend):
+    """Answers with a replica that holds nothing where `dead` says so of the number of a read."""
+
+    dead: Callable[[int], bool] = staticmethod(never)
+    absent_fails = False
+
+    async def read(self, question: Question, path: AccessPath, deadline_s: float) -> Reading:
+        reading = await super().read(question, path, deadline_s)
+        if self.dead(len(self.store.reads)):
+            return replace(reading, sightings=())
+        if self.absent_fails and reading.complete and not reading.sightings:
+            told = "HTTP 504 upstream timed out"
+            return Reading.broken(Reason.READBACK, told, reading.asked, 0.0)
+        return reading
+
+
+async def moody(**given) -> Moody:
+    rig = Moody(**given)
+    await rig.run(WARM_S)
+    assert rig.cycle.status().verdict is Verdict.OK, rig.cycle.status()
+    return rig
+
+
+async def replicated() -> tuple[RouteRig, Replicas]:
+    clock = VirtualClock()
+    store = FakeStore(clock)
+    backend = Replicas(store)
+    return await warm(clock=clock, store=store, backend=backend), backend
+
+
+async def verdicts(rig: RouteRig, seconds: float) -> list[Verdict]:
+    """The verdict at every tenth second of so many."""
+    told = []
+    for _ in range(int(seconds // 10)):
+        await rig.run(10)
+        told.append(rig.cycle.status().verdict)
+    return told
+
+
+def numbered(every: int) -> Callable[[Canary], bool]:
+    return lambda canary: canary.key.seq % every == 0
+
+
+async def test_one_in_six_refused_for_good_is_degraded_though_five_of_the_last_six_are_ok():
+    rig = await moody()
+    rig.mood = lambda number: setattr(
+        rig.faults, "reject", Reason.INJECT if number % 6 == 0 else None
+    )
+    await rig.run(TOLD_S)
+    assert set(await verdicts(rig, 10 * MINUTE_S)) == {Verdict.DEGRADED}
+    status = rig.cycle.status()
+    assert status.reason is Reason.INJECT
+    assert "refused within the hour, in" in status.detail
+    assert "separate minutes" in status.detail
+
+
+async def test_one_outage_at_injection_that_is_over_does_not_linger():
+    rig = await moody()
+    rig.faults.reject = Reason.INJECT
+    await rig.run(2 * MINUTE_S)
+    assert rig.cycle.status().verdict is Verdict.FAIL
+    rig.faults.reject = None
+    await rig.run(2 * MINUTE_S)
+    assert rig.cycle.status().verdict is Verdict.OK
+
+
+async def test_one_in_six_altered_is_degraded_though_five_of_the_last_six_are_ok():
+    rig = await warm()
+    rig.faults.alter = numbered(6)
+    await rig.run(TOLD_S)
+    assert set(await verdicts(rig, 10 * MINUTE_S)) == {Verdict.DEGRADED}
+    assert rig.cycle.status().reason is Reason.ALTERED
+
+
+async def test_half_of_them_gone_with_their_connections_is_not_hidden_by_the_other_half():
+    """Nobody knows whether they were taken: they are never lost, but neither is all well."""
+    rig = await moody()
+    rig.mood = lambda number: setattr(rig.faults, "maybe", number % 2 == 0)
+    await rig.run(TOLD_S)
+    assert Verdict.OK not in await verdicts(rig, 10 * MINUTE_S)
+    status = rig.cycle.status()
+    assert (status.verdict, status.reason) == (Verdict.BLIND, Reason.MAYBE_SENT)
+    assert "could not be told" in status.detail
+    rig.mood = lambda _number: setattr(rig.faults, "maybe", False)
+    await rig.run(TOLD_S)
+    assert await rig.count(Outcome.LOST) == 0
+
+
+async def test_a_store_that_only_answers_of_what_it_has_hides_no_loss():
+    """Whatever is not there ends in a time-out, as it does behind many a query frontend."""
+    rig, backend = await replicated()
+    backend.absent_fails, rig.faults.drop = True, numbered(2)
+    await rig.run(TOLD_S)
+    assert Verdict.OK not in await verdicts(rig, 10 * MINUTE_S)
+
+
+async def test_a_replica_without_the_data_is_noticed_though_each_canary_is_found_in_the_end():
+    rig, backend = await replicated()
+    dice = random.Random(3)
+    backend.dead = lambda _number: dice.random() < 0.5
+    await rig.run(10 * MINUTE_S)
+    told = await verdicts(rig, 10 * MINUTE_S)
+    assert Verdict.OK not in told
+    assert "asked again, the store does not show" in rig.cycle.status().detail
+    backend.dead = never
+    await rig.run(10 * MINUTE_S)
+    assert rig.cycle.status().verdict is Verdict.OK
+
+
+async def test_an_endpoint_that_never_answers_is_not_ok_though_it_keeps_everything():
+    """Whoever sends to it gives up, and drops its records or sends them again."""
+    rig = await warm()
+    rig.faults.maybe = rig.faults.silent = rig.faults.lost_answer = True
+    await rig.run(TOLD_S)
+    status = rig.cycle.status()
+    assert (status.verdict, status.reason) == (Verdict.DEGRADED, Reason.INJECT)
+    assert status.detail == "6 of the last 6 stored, though taken without an answer"
+
+
+@pytest.mark.parametrize(("ratio", "minutes"), [(0.5, 8), (0.9, 30)])
+async def test_a_declared_sampler_does_not_hide_the_loss_of_everything(ratio, minutes):
+    dice = random.Random(5)
+    rig = RouteRig(replace(SPEC, expect_drop=ExpectDrop(ratio, "")))
+    rig.faults.drop = lambda _canary: dice.random() < ratio
+    await rig.run(60 * MINUTE_S)
+    assert await rig.count(Outcome.LOST) == 0
+    assert rig.cycle.status().verdict is Verdict.OK
+    rig.faults.drop = always
+    await rig.run(minutes * MINUTE_S)
+    assert rig.cycle.status().verdict is Verdict.FAIL
+
+
+def test_an_altered_copy_beside_an_intact_one_is_altered():
+    canary = canary_of(Signal.LOGS)
+
+    def stored(changes: Iterable[tuple[str, str]]) -> Record:
+        attributes = {**canary.attributes, **dict(changes)}
+        return Record(canary.canary_id, canary.stamp_ns, canary.body, None, attributes)
+
+    records = [stored([]), stored([("coalmine.seq", "999")])]
+    seen = sightings(records, [canary], Dedupe.KEEPS)
+    assert {one.copies for one in seen} == {2}
+    assert "coalmine.seq" in difference(canary, seen)
