@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -22,6 +23,8 @@ _QUIET = ("httpx", "httpcore", "opentelemetry", "apscheduler", "asyncio", "uvico
 # A scrape is pure computing in a thread of its own. At Python's 5 ms a turn, every probe that
 # comes back from a system call meanwhile would wait that long for the interpreter.
 _SWITCH_S = 0.0005
+# Python's own 700 is for programs that hold little; a route's rows and envelopes come and go.
+_GC = (10_000, 10, 10)
 
 
 def add(commands: "Commands") -> None:
@@ -54,6 +57,10 @@ async def _serve(config: "Config") -> int:
     service = Service(config, SystemClock(), random.Random())
     service.listen()
     url = await service.start()
+    # What was built to stay need not be looked through for garbage again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC)
     sys.stdout.write(json.dumps({"ready": True, "api": url, "pid": os.getpid()}) + "\n")
     sys.stdout.flush()
     try:

@@ -41,7 +41,8 @@ from selfcheck.hops.protocol import HopCounters
 
 log = logging.getLogger("coalmine")
 
-PICTURE_S = 1.0
+# Whose verdict changes is painted at once.
+PICTURE_S = 2.0
 RELOAD_POLL_S = 1.0
 MONEY_S = 5.0
 HOUSEKEEPING_S = 3600.0
@@ -153,7 +154,7 @@ class Service:
             self._repaint(envelope.check)
 
     def _repaint(self, name: str) -> None:
-        """Swap one route's row; the rest is painted within the second."""
+        """Swap one route's row; the rest is painted at the next turn."""
         route = self._plan.routes.get(name)
         if route is None or not [one for one in self._picture.routes if one.name == name]:
             self._swap_picture(self._statuses())

@@ -7,6 +7,7 @@ guilty caller gets the error.
 """
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from itertools import groupby
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import StoreBusyError, StoreError, StoreLostError
 from scheduler.store.database import Place, translated
@@ -54,6 +56,7 @@ class Writer:
         self._wake = threading.Condition()
         self._gather_s, self._hurried = gather_s, False
         self._closing = False
+        self._connection: Connection | None = None
         self.commits = 0
         self._thread = threading.Thread(target=self._run, name=f"store-{place.store}", daemon=True)
         self._thread.start()
@@ -132,6 +135,7 @@ class Writer:
             if claimed and not self._written(claimed):
                 for job in claimed:
                     self._alone(job)
+        self._let_go()
 
     def _next_group(self) -> list[_Job]:
         with self._wake:
@@ -149,9 +153,10 @@ class Writer:
     def _written(self, group: list[_Job]) -> bool:
         """Whether the whole group is durable; a group of one gets its error."""
         try:
-            with translated(self._place), self._engine.begin() as connection:
-                answers = [answer for run in _runs(group) for answer in _apply(connection, run)]
+            with translated(self._place):
+                answers = self._commit(group)
         except Exception as exc:  # noqa: BLE001  handed to the caller whose item it is
+            self._let_go()
             if len(group) > 1 and not isinstance(exc, StoreLostError | StoreBusyError):
                 return False
             for job in group:
@@ -161,6 +166,20 @@ class Writer:
         for job, answer in zip(group, answers, strict=True):
             job.done.set_result(answer)
         return True
+
+    def _commit(self, group: list[_Job]) -> list[Any]:
+        # Any: answers of all steps. Held open: to take one from the pool costs as much as a row.
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        with self._connection.begin():
+            return [answer for run in _runs(group) for answer in _apply(self._connection, run)]
+
+    def _let_go(self) -> None:
+        """Of the connection: after an error nobody knows what state it is in."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(SQLAlchemyError):
+                connection.close()
 
     def _alone(self, job: _Job) -> None:
         self._written([job])
