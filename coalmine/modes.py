@@ -89,7 +89,8 @@ MODES: Mapping[str, tuple[Mode, ...]] = {
         Mode(34, "an incident that comes back", "no random window feeds an alert"),
         Mode(35, "tester or system?", "our own faults are blind with their reason"),
         Mode(36, "the store deduplicates", "not observable, never none"),
-        Mode(37, "clock steps, suspends, new boots", "deadlines only widen, none lost"),
+        Mode(37, "clock steps and skew, suspends, new boots",
+             "deadlines only widen, none lost; skew told as skew"),
         Mode(38, "stamps cut, numbers as floats", "equality at the declared precision"),
     ),
     "Operations": (

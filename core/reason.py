@@ -30,6 +30,7 @@ class Reason(StrEnum):
     SILENT_LOSS = "silent_loss"
     ALTERED = "altered"
     LATE = "late"
+    SLOWER = "slower"
     DUPLICATED = "duplicated"
     POLICY = "policy"
     JOIN = "join"

@@ -113,10 +113,25 @@ class RecheckRow:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeRow:
+    """What Coalmine itself uses up on a route: canary bytes as sent, once for each try, and reads.
+
+    backend: where the route is read, whose caps they count against. today: in this UTC day.
+    ever: since this service began, only ever more.
+    """
+
+    backend: str
+    bytes_today: int
+    reads_today: int
+    bytes_ever: int
+    reads_ever: int
+
+
+@dataclass(frozen=True, slots=True)
 class RouteRow:
     """A route: verdict, hops in the order of the flow, outcomes, delays, the finding if any.
 
-    paths and rechecks are known to a running instance only.
+    paths, rechecks and volume are known to a running instance only.
     """
 
     name: str
@@ -139,6 +154,7 @@ class RouteRow:
     strip: tuple[Verdict | None, ...]
     paths: tuple[PathRow, ...] = ()
     rechecks: tuple[RecheckRow, ...] = ()
+    volume: VolumeRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +187,11 @@ class SourceRow:
 
 @dataclass(frozen=True, slots=True)
 class CostRow:
-    """Money of one meter: figures as decimal text, None where unpriced."""
+    """Money of one meter: figures as decimal text, None where unpriced.
+
+    own: the backend whose part of it are our own canaries, "" for what hops measure. Hops measure
+    canaries too, so the two are never added.
+    """
 
     meter: str
     signal: str
@@ -188,6 +208,7 @@ class CostRow:
     high: str | None
     currency: str
     note: str
+    own: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from scheduler.readmodel import (
     PathRow,
     RecheckRow,
     RouteRow,
+    VolumeRow,
 )
 from selfcheck.canary.model import Outcome
 
@@ -108,9 +109,15 @@ def _routes(board: Board) -> Table:
                 str(known["lost"]), "", str(known["pending"]), str(other), "", "", "", "-",
                 "looked for again")  # fmt: skip
 
+    def own(one: VolumeRow) -> tuple[str, ...]:
+        """What the route itself uses up."""
+        told = f"{one.bytes_today} bytes of canaries and {one.reads_today} reads today (UTC)"
+        return ("", f"  at {one.backend}", *("",) * 11, "-", told)
+
     rows: list[tuple[str, ...]] = []
     for one in board.routes:
         rows += [row(one), *map(path, one.paths), *(again(r) for r in one.rechecks if r.due)]
+        rows += [own(one.volume)] if one.volume is not None else []
     return head, rows
 
 

@@ -21,6 +21,7 @@ from paging.model import Severity
 from selfcheck.backends.protocol import BACKENDS
 from selfcheck.canary.model import Signal
 from selfcheck.cost.book import BUILTIN, read_book, shipped_books
+from selfcheck.hops.protocol import HOP_READERS
 from selfcheck.injectors.protocol import INJECTORS
 
 _REFERENCES: tuple[tuple[str, tuple[str, ...], str], ...] = (
@@ -53,6 +54,7 @@ def check_all(report: Report, raw: Raw, parts: Sections) -> None:
         if route.to is None and getattr(route.options, "url", None) == "":
             report.problem((*path, "inject"), "expected either url: or to: with a backend's name")
         _route_signals(report, path, route, parts.kinds["backends"])
+    _store_hops(report, parts)
     _joins(report, parts)
     _references(report, raw)
     _pages(report, raw, parts)
@@ -172,6 +174,18 @@ def _route_signals(
         elif signal not in rule.paths:
             what = f"the backend {route.to} ({target.kind}) takes no {signal} by {route.kind}"
             report.problem((*path, "inject", "to"), what)
+
+
+def _store_hops(report: Report, parts: Sections) -> None:
+    """A store is the last hop of its routes by its backend's name: by another it is never used."""
+    for name, hop in parts.kinds["hops"].items():
+        if HOP_READERS.load(hop.kind).at_store and name not in parts.kinds["backends"]:
+            told = f"a hop of kind {hop.kind} bears the name of the backend that it reads"
+            report.problem(("hops", name), told, nearest(name, parts.kinds["backends"]))
+    for index, route in parts.routes.items():
+        if route.read in route.hops:
+            told = f"{route.read} is the last hop already: it is the backend that is read"
+            report.problem(("routes", index, "hops"), told)
 
 
 def _joins(report: Report, parts: Sections) -> None:

@@ -7,10 +7,19 @@ from coalmine.wiring.paging import source_check, source_every_s
 from core.clock import Clock, age_s
 from core.verdict import Verdict, fresh, freshness_limit_s
 from scheduler.latest import Latest
-from scheduler.readmodel import BalanceRow, HopCell, PathRow, RecheckRow, RouteRow, SourceRow
+from scheduler.readmodel import (
+    BalanceRow,
+    HopCell,
+    PathRow,
+    RecheckRow,
+    RouteRow,
+    SourceRow,
+    VolumeRow,
+)
 from selfcheck.canary.model import Outcome, Sent
 from selfcheck.canary.recheck.model import ACCOUNTED, RecheckAccount
 from selfcheck.canary.route import PathStatus, RouteStatus
+from selfcheck.canary.volume import Volume
 from selfcheck.hops.balance import HopBalance
 from selfcheck.hops.evidence import HopState
 from selfcheck.hops.finding import Confidence, Finding
@@ -23,6 +32,7 @@ def route_row(
     title: str,
     finding: Finding | None,
     rechecks: Sequence[RecheckAccount] = (),
+    volume: Volume | None = None,
 ) -> RouteRow:
     """A route for screens, API and metrics."""
     account = status.account
@@ -45,12 +55,18 @@ def route_row(
         delay_p99_s=status.delay_p99_s,
         deadline_s=status.deadline_s,
         finding=finding.sentence() if finding else "",
-        evidence=finding.evidence if finding else (),
+        evidence=(*status.clocks, *(finding.evidence if finding else ())),
         age_s=None,
         strip=(),
         paths=tuple(map(_path_row, status.paths)),
         rechecks=tuple(map(_recheck_row, rechecks)),
+        volume=None if volume is None else _volume_row(status.spec.backend, volume),
     )
+
+
+def _volume_row(backend: str, volume: Volume) -> VolumeRow:
+    today, ever = volume.today, volume.ever
+    return VolumeRow(backend, today.bytes_sent, today.reads, ever.bytes_sent, ever.reads)
 
 
 def _path_row(path: PathStatus) -> PathRow:

@@ -30,7 +30,7 @@ from scheduler.engine.engine import Engine
 from scheduler.engine.protocol import NotRun, Step
 from scheduler.latest import Fanout, LatestTable
 from scheduler.live import Picture
-from scheduler.readmodel import VitalLine
+from scheduler.readmodel import RouteRow, VitalLine
 from scheduler.store import open_stores
 from scheduler.store.ledger_room import LedgerCaps
 from scheduler.store.retention import Retention
@@ -159,10 +159,16 @@ class Service:
         if route is None or not [one for one in self._picture.routes if one.name == name]:
             self._swap_picture(self._statuses())
             return
-        status, finding = route.cycle.status(), self._findings.get(name)
-        row = route_row(status, route.config.title, finding, route.accounts)
+        row = self._row(route.cycle.status())
         rows = tuple(row if one.name == name else one for one in self._picture.routes)
         self._picture = replace(self._picture, routes=rows)
+
+    def _row(self, status: RouteStatus) -> RouteRow:
+        name, now = status.spec.name, self._clock.utc()
+        route = self._plan.routes[name]
+        volume = self._plan.meters[status.spec.backend].volume(name, now)
+        finding = self._findings.get(name)
+        return route_row(status, route.config.title, finding, route.accounts, volume)
 
     def _located(self, envelope: RunEnvelope) -> RunEnvelope:
         finding = self._findings.get(envelope.check)
@@ -274,15 +280,7 @@ class Service:
         plan = self._plan
         self._findings = plan.pipeline.findings(statuses)
         self._picture = Picture(
-            routes=tuple(
-                route_row(
-                    one,
-                    plan.routes[one.spec.name].config.title,
-                    self._findings.get(one.spec.name),
-                    plan.routes[one.spec.name].accounts,
-                )
-                for one in statuses
-            ),
+            routes=tuple(map(self._row, statuses)),
             balance=balance_rows(plan.pipeline.states()),
             sources=tuple(
                 source_row(one, self._latest.get(source_check(one.name)), self._clock)
@@ -308,6 +306,11 @@ class Service:
         self._fanout.publish(self._located(replace(latest.envelope, ended=now)))
 
     async def _count_money(self) -> float:
+        now = self._clock.utc()
+        for backend, meter in self._plan.meters.items():
+            specs = [route.cycle.spec for route in self._plan.routes.values()]
+            mine = [(one.name, one.signal) for one in specs if one.backend == backend]
+            self._money.sent(backend, {one: meter.volume(one[0], now) for one in mine})
         self._money.settle(self._stores.samples)
         return MONEY_S
 

@@ -196,5 +196,22 @@ def _money(board: Dashboard) -> None:
     )  # fmt: skip
     board.with_panel(
         rows("Unpriced", "Meters that no price book prices: not zero, unknown.",
-             "coalmine_cost_unpriced == 1")
+             "coalmine_cost_unpriced == 1", "coalmine_canary_cost_unpriced == 1")
+    )  # fmt: skip
+    board.with_panel(
+        lines("Own canaries, bytes per second", "As sent, by the backend that is read.", "Bps",
+              "sum by (backend, signal) (rate(coalmine_canary_bytes_total[$__rate_interval]))",
+              "{{backend}} {{signal}}")
+    )  # fmt: skip
+    board.with_panel(
+        lines("Own reads per second", "By backend; caps count them by the day.", "cps",
+              "sum by (backend) (rate(coalmine_canary_reads_total[$__rate_interval]))",
+              "{{backend}}")
+    )  # fmt: skip
+    board.with_panel(
+        rows("Own canaries, month to date and per hour",
+             "A part of the cost above, never to be added to it; at the dearest tier.",
+             "max by (backend, signal, book, currency, grade)"
+             " (coalmine_canary_cost_month_to_date)",
+             "max by (backend, signal, book, currency, grade) (coalmine_canary_cost_hour)")
     )  # fmt: skip

@@ -69,7 +69,7 @@ def retry_after_s(value: str | None, now: datetime) -> float | None:
     except ValueError:
         try:
             until = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         aware = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
         seconds = (aware - now).total_seconds()

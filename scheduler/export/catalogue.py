@@ -18,6 +18,7 @@ class MetricSpec:
 
 _CHECK = ("check", "kind")
 _ROUTE = ("route", "signal")
+_OWN = ("backend", "signal", "book")
 
 METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("coalmine_up", "gauge", "1 while this instance serves; its absence is the alarm."),
@@ -37,6 +38,10 @@ METRICS: tuple[MetricSpec, ...] = (
                " run.", _CHECK),
     MetricSpec("coalmine_canary_sent_total", "counter", "Canaries committed to the ledger.",
                _ROUTE),
+    MetricSpec("coalmine_canary_bytes_total", "counter", "Bytes of canaries as sent, once for each"
+               " try, by the backend that is read.", (*_ROUTE, "backend")),
+    MetricSpec("coalmine_canary_reads_total", "counter", "Reads of a backend for a route's"
+               " canaries.", (*_ROUTE, "backend")),
     MetricSpec("coalmine_canary_state", "gauge", "Canaries by present outcome; they sum to sent.",
                (*_ROUTE, "outcome")),
     MetricSpec("coalmine_canary_identity_ok", "gauge", "1 while the account of a route balances.",
@@ -83,6 +88,13 @@ METRICS: tuple[MetricSpec, ...] = (
                ("signal", "meter", "book", "currency", "grade")),
     MetricSpec("coalmine_cost_unpriced", "gauge", "1 for a meter that no price book prices.",
                ("signal", "meter", "book")),
+    MetricSpec("coalmine_canary_cost_hour", "gauge", "Estimated money per hour for Coalmine's own"
+               " canaries; part of coalmine_cost_hour, never to be added to it.",
+               (*_OWN, "currency", "grade")),
+    MetricSpec("coalmine_canary_cost_month_to_date", "gauge", "Estimated money for Coalmine's own"
+               " canaries since the month began.", (*_OWN, "currency", "grade")),
+    MetricSpec("coalmine_canary_cost_unpriced", "gauge", "1 where no price book prices Coalmine's"
+               " own canaries.", _OWN),
 )  # fmt: skip
 
 

@@ -50,7 +50,7 @@ def points(board: Board, internals: Internals) -> Iterator[Point]:
         count = sum(row.severity == severity for row in board.incidents)
         yield Point("coalmine_incidents_open", (severity,), count)
     for cost in board.costs:
-        yield from _cost(cost)
+        yield from _own_cost(cost) if cost.own else _cost(cost)
     yield from _internals(internals)
 
 
@@ -87,6 +87,10 @@ def _check(row: CheckRow) -> Iterator[Point]:
 def _route(row: RouteRow) -> Iterator[Point]:
     who = (row.name, row.signal)
     yield Point("coalmine_canary_sent_total", who, row.sent)
+    if row.volume is not None:
+        by = (*who, row.volume.backend)
+        yield Point("coalmine_canary_bytes_total", by, row.volume.bytes_ever)
+        yield Point("coalmine_canary_reads_total", by, row.volume.reads_ever)
     for outcome, count in row.outcomes.items():
         yield Point("coalmine_canary_state", (*who, outcome), count)
     yield Point("coalmine_canary_identity_ok", who, float(row.balanced))
@@ -132,6 +136,18 @@ def _cost(row: CostRow) -> Iterator[Point]:
     for quantile, text in (("0.1", row.low), ("0.5", row.likely), ("0.9", row.high)):
         if text is not None:
             yield Point("coalmine_cost_month_forecast", (*who, quantile), float(text))
+
+
+def _own_cost(row: CostRow) -> Iterator[Point]:
+    who = (row.own, row.signal, row.book)
+    if row.hour is None and row.likely is None:
+        yield Point("coalmine_canary_cost_unpriced", who, 1)
+        return
+    figures = {"coalmine_canary_cost_hour": row.hour,
+               "coalmine_canary_cost_month_to_date": row.to_date}  # fmt: skip
+    for name, text in figures.items():
+        if text is not None:
+            yield Point(name, (*who, row.currency, row.grade), float(text))
 
 
 def _internals(own: Internals) -> Iterator[Point]:

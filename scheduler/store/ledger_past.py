@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
+    ColumnElement,
     Connection,
     Row,
     Select,
@@ -15,8 +17,10 @@ from sqlalchemy import (
     case,
     func,
     literal,
+    literal_column,
     or_,
     select,
+    type_coerce,
     union_all,
 )
 from sqlmodel import col
@@ -24,7 +28,7 @@ from sqlmodel import col
 from core.clock import Instant
 from scheduler.store.canary_rows import read_receipt
 from scheduler.store.ledger_tables import CanaryDayRow, CanaryRow, RouteRow
-from selfcheck.canary.ledger import Brief, Past
+from selfcheck.canary.ledger import HOUR_US, HOURS_BACK, Brief, HourPast, Past
 from selfcheck.canary.model import Account, CanaryKey, Outcome
 
 _SENT = "sent"
@@ -57,6 +61,10 @@ _BRIEF = (
     col(CanaryRow.empty_path),
 )
 _MINE = col(CanaryRow.route) == _ROUTE
+# Written out: PostgreSQL takes two parameters of one value for two expressions.
+_HOUR = (type_coerce(col(CanaryRow.sent_utc), BigInteger) // literal_column(str(HOUR_US))).label(
+    "hour"
+)
 _RECENT = (
     select(*_BRIEF)
     .where(_MINE)
@@ -88,22 +96,47 @@ def past_of(
         for outcome in Outcome
         for row in connection.execute(_NEWEST, {**mine, "limit": 1, "outcome": outcome.value})
     ]
-    rows, today, seen, others = connection.execute(_summed(sent_under, midnight), mine).one()
+    summed = connection.execute(_summed(sent_under, midnight), mine).all()
+    others = sum(hour.others for hour in summed)
     return Past(
         recent=_briefs(route, recent[::-1]),
         newest=_briefs(route, newest),
-        seen_under=bool(seen),
-        only_under=bool(rows) and not others,
-        sent_today=int(today or 0),
+        seen_under=any(hour.seen for hour in summed),
+        only_under=bool(summed) and not others,
+        sent_today=sum(int(hour.today) for hour in summed),
+        hours=[
+            HourPast(hour.hour, int(hour.n), hour.deadline_s, hour.delay_s, hour.longest_s)
+            for hour in summed
+            if hour.n
+        ],
     )
 
 
 def _summed(sent_under: str, midnight: datetime) -> Select[*tuple[Any, ...]]:
+    """By the hour of sending, so that all rows are gone through once."""
     present = col(CanaryRow.sent_under) == sent_under
     arrived = or_(col(CanaryRow.seen).is_not(None), col(CanaryRow.outcome) == Outcome.LOST.value)
-    conditions = (col(CanaryRow.sent_utc) >= midnight, and_(present, arrived), ~present)
-    counted = [func.sum(case((condition, 1), else_=0)) for condition in conditions]
-    return select(func.count(), *counted).select_from(CanaryRow).where(_MINE)
+    delay_s = col(CanaryRow.delay_s)
+    week = col(CanaryRow.sent_utc) >= midnight - HOURS_BACK
+    known = and_(present, delay_s.is_not(None), week)
+    return (
+        select(
+            _HOUR,
+            _count(col(CanaryRow.sent_utc) >= midnight).label("today"),
+            _count(and_(present, arrived)).label("seen"),
+            _count(~present).label("others"),
+            _count(known).label("n"),
+            func.avg(case((known, col(CanaryRow.deadline_s)))).label("deadline_s"),
+            func.avg(case((known, delay_s))).label("delay_s"),
+            func.max(case((known, delay_s))).label("longest_s"),
+        )
+        .where(_MINE)
+        .group_by(_HOUR)
+    )
+
+
+def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.sum(case((condition, 1), else_=0))
 
 
 def _briefs(route: str, rows: Sequence[Row[*tuple[Any, ...]]]) -> list[Brief]:

@@ -10,7 +10,6 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from urllib.parse import urlencode
 
@@ -21,6 +20,7 @@ from core.outbound.protocol import Outbound, Request, Response, Tls, Trouble
 from core.reason import Reason
 from core.text import safe_text
 from selfcheck.access import AccessOptions
+from selfcheck.skew import SkewWatch, http_date
 
 # Empty objects cost a hundred times their bytes; an honest answer of that size, a list for each
 # sample, holds 335,000.
@@ -116,6 +116,7 @@ class StoreClient:
     """Requests against one store's API with its credentials.
 
     told: what a refusal says beyond its status, None when its status says all.
+    skew: how far the clock of whoever answers is from ours.
     """
 
     outbound: Outbound
@@ -123,7 +124,8 @@ class StoreClient:
     url: str
     access: AccessOptions
     tls: Tls
-    told: Callable[[Response], Reason | None] = told_nothing
+    told: Callable[[Response], Reason | None]
+    skew: SkewWatch
 
     @classmethod
     def of(
@@ -135,7 +137,8 @@ class StoreClient:
     ) -> "StoreClient":
         """A client for the store at `url`."""
         tls = access.tls_parameters(parts.base_dir)
-        return cls(parts.outbound, parts.clock, url.rstrip("/"), access, tls, told)
+        return cls(parts.outbound, parts.clock, url.rstrip("/"), access, tls, told,
+                   SkewWatch(parts.clock))  # fmt: skip
 
     def session(self, deadline_s: float) -> ReadSession:
         """A reading that begins now and must end within `deadline_s`."""
@@ -168,9 +171,11 @@ class StoreClient:
             max_body_bytes=BODY_CAP,
             tls=self.tls,
         )
+        asked = instant(self.clock)
         answer = await self.outbound.fetch(request)
         if isinstance(answer, Trouble):
             raise ReadError(_trouble_reason(answer), safe_text(answer.detail, 200))
+        self.skew.heard(answer, asked)
         return answer
 
     def refusal(self, response: Response) -> ReadError:
@@ -191,11 +196,10 @@ def retry_after_s(value: str | None, now: datetime) -> float | None:
     text = value.strip()
     if text.isascii() and text.isdigit():
         return min(float(text[:9]), RETRY_AFTER_CAP_S)
-    try:
-        wait = (parsedate_to_datetime(text) - now).total_seconds()
-    except (ValueError, TypeError):
+    moment = http_date(text)
+    if moment is None:
         return None
-    return min(max(wait, 0.0), RETRY_AFTER_CAP_S)
+    return min(max((moment - now).total_seconds(), 0.0), RETRY_AFTER_CAP_S)
 
 
 def backoff_s(tries: int, rng: random.Random, base_s: float = 0.5, cap_s: float = 5.0) -> float:

@@ -88,6 +88,11 @@ class HttpStore(Backend):
         seen = sightings(records, question.canaries, dedupe)
         return Reading.full(seen, session.asked, session.elapsed_s, session.body_bytes)
 
+    @property
+    def skew_s(self) -> float | None:
+        """By the Date of the newest answer."""
+        return self.client.skew.skew_s
+
     async def newest(self, selector: str, window_s: float, deadline_s: float) -> Newest:
         """Stamp of the newest record of `selector` in the last `window_s` seconds."""
         try:

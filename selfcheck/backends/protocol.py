@@ -188,6 +188,14 @@ class Backend(ABC):
     async def read(self, question: Question, path: AccessPath, deadline_s: float) -> Reading:
         """Look for the canaries of `question`. Arrival is the id in the payload, never a status."""
 
+    @property
+    def skew_s(self) -> float | None:
+        """Seconds that the store's clock is at least ahead of ours; negative: behind.
+
+        None: not known. For people only: it decides over no canary.
+        """
+        return None
+
     async def close(self) -> None:
         """Release what `build` took."""
 

@@ -4,10 +4,12 @@ Everything here is derived from the ledger when a service starts, so a restart c
 """
 
 import asyncio
+import math
 from array import array
 from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
+from itertools import islice
 from typing import TypeVar
 
 from core.clock import Clock, Instant, instant
@@ -18,18 +20,19 @@ from selfcheck.canary.deadline import Learned
 from selfcheck.canary.judge import age_bounds_s, received
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.kept import KeptRows, Tally
-from selfcheck.canary.ledger import Ledger, Past
+from selfcheck.canary.ledger import OPEN_S, Ledger, Past
 from selfcheck.canary.model import Account, CanaryKey, LedgerRow, Look, Outcome, Receipt
 from selfcheck.canary.route import RouteSpec
+from selfcheck.canary.usual import UsualHours
 from selfcheck.canary.window import Evidence, RouteVerdict, route_verdict, verifying
 
 T = TypeVar("T")
 # Newest rows in mind: enough for whoever follows a link between two routes. A declared sampler is
 # judged by the share of many.
-KEPT_ROWS, KEPT_SAMPLED = 24, 1000
+KEPT_ROWS, KEPT_SAMPLED = 16, 1000
 KEPT_DELAYS = 1000
-# Canaries that are told in brief at a start: an hour of them at the fastest pace, and more.
-_TOLD = 1000
+# Canaries that are told in brief at a start: an hour of them, and as many as paths remember.
+_TOLD = 200
 # Windows from which a verdict is derived anew at a start.
 _REPLAYED = 10
 _OPEN_ROWS = 10_000
@@ -57,9 +60,10 @@ class RouteBook:
         self._floor_s = floor_s
         self._account = RunningAccount()
         most = KEPT_SAMPLED if spec.sampled else max(KEPT_ROWS, rules.window)
-        self._rows = KeptRows(most, verifying(sampled=spec.sampled))
+        self._rows = KeptRows(most, verifying(sampled=spec.sampled), instant(clock))
         self._delays_s, self._delays = array("d"), max(KEPT_DELAYS, rules.many_sightings)
         self._learned: Learned | None = None
+        self._hours = UsualHours()
         self._unwritten: dict[CanaryKey, LedgerRow] = {}
         # Reads that looked for a row since it was last written: they wait for its next commit.
         self._looks: dict[CanaryKey, tuple[Look, ...]] = {}
@@ -75,10 +79,12 @@ class RouteBook:
         delays = await self.durable(ledger.delays_s(name, self._delays))
         account = await self.durable(ledger.account(name))
         today = datetime.combine(self._clock.utc().date(), time(), UTC)
-        past = await self.durable(ledger.past(name, self._spec.sent_under, today, _TOLD))
+        told = max(_TOLD, math.ceil(OPEN_S / self._spec.every_s))
+        past = await self.durable(ledger.past(name, self._spec.sent_under, today, told))
         self._account.take(account)
         self._delays_s = array("d", reversed(delays))
         self._learned = None
+        self._hours.recall(past.hours, instant(self._clock))
         known = {row.canary.key: row for row in (*open_rows, *recent)}
         self._rows.recall((known[key] for key in sorted(known)), past)
         self.ever_seen = past.seen_under or (past.only_under and ever_arrived(account))
@@ -219,8 +225,11 @@ class RouteBook:
     def _learn(self, before: LedgerRow, after: LedgerRow) -> None:
         if before.seen is not None or after.seen is None:
             return
-        if after.sent_under == self._spec.sent_under:
+        mine = after.sent_under == self._spec.sent_under
+        if mine:
             self.ever_seen = True
+        if mine and after.delay_s is not None:
+            self._hours.add(after.seen.boot_s, after.deadline_s, after.delay_s)
         if after.delay_s is not None:
             self._delays_s.append(after.delay_s)
             del self._delays_s[: -self._delays]
@@ -274,7 +283,30 @@ class RouteBook:
             imbalance=self._account.imbalance,
             target_s=self.target_s,
             capped=capped,
+            slower=self._slower(now, surely=True),
+            still_slower=self._slower(now, surely=False),
         )
+
+    def _slower(self, now: Instant, *, surely: bool) -> str:
+        """How the route is slower than in the hours before the present one; "" when it is not."""
+        usual = self._hours.usual(now.boot_s)
+        if usual is None:
+            return ""
+        seen = (row for row in self._rows.newest() if row.delay_s is not None)
+        newest = [] if self._spec.target_s else list(islice(seen, self._rules.window))
+        slow = usual.slow(newest, self._floor_s, self._rules, surely=surely)
+        return slow or usual.grown(self.learned, self._floor_s, self._rules)
+
+    @property
+    def expected_s(self) -> float:
+        """When a canary may be there, in seconds after sending; 0 while nothing is known.
+
+        On a route that has become slower it is looked for as early as before: otherwise nobody
+        would see how slow it is, nor that this is over.
+        """
+        lately_s = self.learned.p50_s or 0.0
+        usual = self._hours.usual(self._clock.monotonic())
+        return lately_s if usual is None else min(lately_s, usual.delay_s)
 
     def replay(self, rows: Sequence[LedgerRow], now: Instant) -> RouteVerdict | None:
         """The verdict that `rows` led to, step by step: a failure outlives a restart."""
@@ -288,6 +320,8 @@ class RouteBook:
                 verified_age_s=0.0,
                 imbalance="",
                 target_s=None,
+                slower="",
+                still_slower="",
             )
             verdict = route_verdict(step, self._rules, verdict)
         return verdict

@@ -12,6 +12,7 @@ from core.reason import Reason
 from core.result import RunEnvelope, Trust
 from core.verdict import Verdict
 from probes.protocol import RunContext
+from selfcheck import skew
 from selfcheck.backends.protocol import AccessPath, Backend, Dedupe, Reading
 from selfcheck.canary.book import RouteBook
 from selfcheck.canary.budget import ReadBackoff, ReadBudget
@@ -187,8 +188,8 @@ class RouteCycle:
         return now_ns
 
     def _first_wait_s(self) -> float:
-        usual = self._book.learned.p50_s or 0.0
-        return max(self._rules.first_read_after, usual, self._primary.floor_s)
+        expected_s = self._book.expected_s
+        return max(self._rules.first_read_after, expected_s, self._primary.floor_s)
 
     # Reading back.
 
@@ -442,14 +443,21 @@ class RouteCycle:
         told = RouteVerdict(Verdict.BLIND, Reason.STARTING, "not read yet")
         return self._status(told if self._verdict is None else self._present(now), now)
 
+    def _clocks(self) -> tuple[str, ...]:
+        """Clocks at the ends of the route that are off: they explain, and decide nothing."""
+        store = skew.told(f"backend {self.spec.backend}", self._backend.skew_s)
+        taker = skew.told("what takes the canaries", self._injector.skew_s)
+        return tuple(filter(None, (store, taker)))
+
     def _status(self, told: RouteVerdict, now: Instant) -> RouteStatus:
         book = self._book
         rows = tuple(book.judged(self._rules.window))
+        clocks = () if told.verdict is Verdict.OK else self._clocks()
         return RouteStatus(
             spec=self.spec,
             verdict=told.verdict,
             reason=told.reason,
-            detail=told.detail,
+            detail="; ".join((told.detail, *clocks)),
             account=book.account,
             rows=rows,
             losses=sum(is_loss(row) for row in rows),
@@ -461,6 +469,7 @@ class RouteCycle:
             duplicates=self._duplicates(),
             newest_verified_age_s=book.verified_age_s(now),
             ever_seen=book.ever_seen,
+            clocks=clocks,
         )
 
     def _duplicates(self) -> str:

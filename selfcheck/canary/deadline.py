@@ -33,6 +33,20 @@ def target_s(delays_s: Sequence[float], path_floor_s: float, rules: JudgingRules
     return max(2 * percentile(delays_s, 0.99), path_floor_s + rules.target_margin)
 
 
+def steady_s(delays_s: Sequence[float], path_floor_s: float, rules: JudgingRules) -> float | None:
+    """The deadline of many sightings, told from however few; None below `few_sightings`.
+
+    Unlike the deadline it does not grow when fewer are known, as after a restart, nor by one
+    canary alone: the longest delay is left out.
+    """
+    if len(delays_s) < max(2, rules.few_sightings):
+        return None
+    known = sorted(delays_s)
+    rank = min(math.ceil(0.999 * len(known)), len(known) - 1)
+    floor = max(rules.deadline_floor, path_floor_s)
+    return max(floor, min(known[rank - 1] + rules.deadline_margin, rules.deadline_ceiling))
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """Nearest-rank percentile: always one of `values`. Raises ValueError when there are none."""
     if not values:
@@ -49,6 +63,7 @@ class Learned:
     p99_s: float | None
     deadline_s: float
     target_s: float | None
+    steady_s: float | None
 
     @classmethod
     def of(cls, delays_s: Sequence[float], path_floor_s: float, rules: JudgingRules) -> "Learned":
@@ -59,4 +74,5 @@ class Learned:
             percentile(known, 0.99) if known else None,
             deadline_s(known, path_floor_s, rules),
             target_s(known, path_floor_s, rules),
+            steady_s(known, path_floor_s, rules),
         )

@@ -7,7 +7,6 @@ sent. Pure.
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from itertools import islice
 
 from core.clock import Instant
@@ -72,13 +71,13 @@ def brief_of(row: LedgerRow) -> Brief:
 class KeptRows:
     """The newest judged rows of one route, at most `most`, those under way and those held."""
 
-    def __init__(self, most: int, verifying: Collection[Outcome]) -> None:
+    def __init__(self, most: int, verifying: Collection[Outcome], now: Instant) -> None:
         """`verifying`: outcomes that say a complete read has judged a canary."""
-        self._most, self._verifying = most, frozenset(verifying)
+        self._most, self._verifying, self._began = most, frozenset(verifying), now
         self._rows: dict[CanaryKey, LedgerRow] = {}
         self._pending: dict[CanaryKey, None] = {}
-        # By boot and minute of sending, oldest first; with each the moment, for other boots.
-        self._minutes: dict[tuple[str, int], tuple[datetime, Tally]] = {}
+        # By the minute of sending in the present boot, oldest first.
+        self._minutes: dict[int, Tally] = {}
         self._hour = Tally()
         self._judged: tuple[int, list[LedgerRow]] | None = None
         self._verified: tuple[CanaryKey, Instant] | None = None
@@ -102,7 +101,7 @@ class KeptRows:
         before = self._rows.get(key)
         if before is None:
             self._count(brief, 1)
-        elif _minute_of(brief) in self._minutes:
+        elif self._minute(brief) in self._minutes:
             # A canary whose hour is over is not counted any more, whatever becomes of it.
             self._count(brief_of(before), -1)
             self._count(brief, 1)
@@ -114,8 +113,16 @@ class KeptRows:
             self._pending.pop(key, None)
 
     def _count(self, brief: Brief, by: int) -> None:
-        self._minutes.setdefault(_minute_of(brief), (brief.sent.utc, Tally()))[1].add(brief, by)
+        self._minutes.setdefault(self._minute(brief), Tally()).add(brief, by)
         self._hour.add(brief, by)
+
+    def _minute(self, brief: Brief) -> int:
+        sent, began = brief.sent, self._began
+        if sent.boot_id == began.boot_id:
+            return int(sent.boot_s // _MINUTE_S)
+        # What an earlier boot sent lies back by the wall clock, as it stood at our beginning.
+        back_s = (began.utc - sent.utc).total_seconds()
+        return int((began.boot_s - back_s) // _MINUTE_S)
 
     def _verify(self, brief: Brief) -> None:
         newer = self._verified is None or brief.key >= self._verified[0]
@@ -150,29 +157,17 @@ class KeptRows:
     def hour(self, now: Instant) -> Tally:
         """Canaries sent within the last hour, to the minute."""
         while self._minutes:
-            minute, (utc, tally) = next(iter(self._minutes.items()))
-            if _within(minute, utc, now):
+            minute = next(iter(self._minutes))
+            if (minute + 1) * _MINUTE_S > now.boot_s - HOUR_S:
                 break
-            self._hour.take(tally)
-            del self._minutes[minute]
+            self._hour.take(self._minutes.pop(minute))
         hour = self._hour
         if not hour.refused + hour.untold:
             return replace(hour)
-        tallies = [tally for _, tally in self._minutes.values()]
-        return replace(hour, mixed=sum(0 < t.refused + t.untold < t.judged for t in tallies))
+        mixed = sum(0 < t.refused + t.untold < t.judged for t in self._minutes.values())
+        return replace(hour, mixed=mixed)
 
     @property
     def verified(self) -> Instant | None:
         """When the newest canary was sent that a complete read has judged; None without one."""
         return self._verified[1] if self._verified else None
-
-
-def _minute_of(brief: Brief) -> tuple[str, int]:
-    return brief.sent.boot_id, int(brief.sent.boot_s // _MINUTE_S)
-
-
-def _within(minute: tuple[str, int], utc: datetime, now: Instant) -> bool:
-    boot_id, number = minute
-    if boot_id == now.boot_id:
-        return (number + 1) * _MINUTE_S > now.boot_s - HOUR_S
-    return utc > now.utc - timedelta(seconds=HOUR_S + _MINUTE_S)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from core.clock import Instant
@@ -12,6 +12,9 @@ from selfcheck.canary.model import Account, CanaryKey, LedgerRow, Outcome, Recei
 # so that an outage of the read side does not turn into canaries that are never judged.
 OPEN_S = 3600.0
 OPEN_UNKNOWN_S = 86400.0
+# What is told by the hour begins so long before midnight.
+HOURS_BACK = timedelta(days=7)
+HOUR_US = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,21 @@ class Brief:
 
 
 @dataclass(frozen=True, slots=True)
+class HourPast:
+    """What the canaries of one hour of UTC come to whose delays are known.
+
+    hour: since 1970, of sending. n: how many. deadline_s, delay_s: their means. longest_s: the
+    longest delay.
+    """
+
+    hour: int
+    n: int
+    deadline_s: float
+    delay_s: float
+    longest_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Past:
     """What the ledger knows of a route beyond its newest rows.
 
@@ -50,6 +68,8 @@ class Past:
     seen_under: one that was sent under the route's present parameters was seen, or called lost,
     which is only ever said after one had been seen. only_under: there are rows, none under others.
     sent_today: canaries since midnight UTC.
+    hours: of those that were sent under the route's present parameters, from midnight UTC seven
+    days ago; hours without a known delay are left out.
     """
 
     recent: Sequence[Brief]
@@ -57,6 +77,7 @@ class Past:
     seen_under: bool
     only_under: bool
     sent_today: int
+    hours: Sequence[HourPast]
 
 
 class Ledger(Protocol):

@@ -1,17 +1,26 @@
 """A ledger that lives as long as its process: for `verify`, which leaves no trace."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from random import Random
+from statistics import fmean
 
 from core.clock import Clock, instant
 from core.errors import StoreError
 from selfcheck.canary.accounting import account_of
 from selfcheck.canary.judge import age_bounds_s
 from selfcheck.canary.kept import brief_of
-from selfcheck.canary.ledger import OPEN_S, OPEN_UNKNOWN_S, Epoch, Ledger, Past
+from selfcheck.canary.ledger import (
+    HOURS_BACK,
+    OPEN_S,
+    OPEN_UNKNOWN_S,
+    Epoch,
+    HourPast,
+    Ledger,
+    Past,
+)
 from selfcheck.canary.model import Account, CanaryKey, LedgerRow, Outcome, Receipt
 
 _OPEN_LONG = frozenset({Outcome.UNKNOWN})
@@ -74,6 +83,7 @@ class MemoryLedger(Ledger):
             seen_under=any(r.seen is not None or r.outcome is Outcome.LOST for r in mine),
             only_under=bool(rows) and len(mine) == len(rows),
             sent_today=sum(row.sent.utc >= midnight for row in rows),
+            hours=_hours(row for row in mine if row.sent.utc >= midnight - HOURS_BACK),
         )
 
     async def find(self, canary_id: str) -> LedgerRow | None:
@@ -99,3 +109,18 @@ class MemoryLedger(Ledger):
         long = row.outcome in _OPEN_LONG and age <= OPEN_UNKNOWN_S
         short = row.outcome in _OPEN_SHORT and age <= OPEN_S
         return row.outcome is Outcome.PENDING or long or short
+
+
+def _hours(rows: Iterable[LedgerRow]) -> list[HourPast]:
+    known: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    for row in rows:
+        if row.delay_s is not None:
+            hour = int(row.sent.utc.timestamp() // 3600)
+            known[hour].append((row.deadline_s, row.delay_s))
+    return [
+        HourPast(
+            hour, len(told), fmean(d for d, _ in told), fmean(d for _, d in told),
+            max(d for _, d in told),
+        )
+        for hour, told in known.items()
+    ]  # fmt: skip

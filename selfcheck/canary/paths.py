@@ -1,6 +1,7 @@
 """Each access path of a store judged on its own: one that works never hides one that does not."""
 
 import math
+from array import array
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -47,7 +48,7 @@ class PathTally:
     rules: JudgingRules
     evidence: bool
     answers: deque[Answer]
-    delays_s: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT_DELAYS))
+    delays_s: "array[float]" = field(default_factory=lambda: array("d"))
     since: datetime | None = None
     told: PathStatus | None = None
 
@@ -63,6 +64,7 @@ class PathTally:
         self.answers.append(answer)
         if delay_s is not None:
             self.delays_s.append(delay_s)
+            del self.delays_s[:-_KEPT_DELAYS]
         if self.verdict() != before:
             self.since = now.utc
 

@@ -72,7 +72,8 @@ class RouteStatus:
 
     rows: the judged canaries that make the verdict, newest first. losses: those among them that
     count as failures. duplicates: `seen`, `none` or `not_observable`. account: None before the
-    ledger was read.
+    ledger was read. clocks: of a route that is not ok, the clocks at its ends that are
+    off, as sentences; `detail` holds them too.
     """
 
     spec: RouteSpec
@@ -90,3 +91,4 @@ class RouteStatus:
     duplicates: str
     newest_verified_age_s: float | None
     ever_seen: bool
+    clocks: tuple[str, ...] = ()

@@ -38,6 +38,19 @@ class Usage:
 NOTHING = Usage(0, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """What one route has used of its backend.
+
+    today: in the present UTC day, before this service began included, as caps count it.
+    ever, items: since this service began, only ever more; items: canaries, once for each try.
+    """
+
+    today: Usage
+    ever: Usage
+    items: int
+
+
 def share(usage: Usage, rules: JudgingRules) -> float:
     """The share of the tighter cap that is used up, 0 where there is no cap."""
     shares = [0.0]
@@ -87,6 +100,8 @@ class VolumeMeter:
         self._day: date | None = None
         self._routes: dict[str, Usage] = {}
         self._used = NOTHING
+        self._ever: dict[str, Usage] = {}
+        self._items: dict[str, int] = {}
 
     def recall(self, route: str, usage: Usage, now: datetime) -> None:
         """What `route` used earlier today; never less than what is known already."""
@@ -96,18 +111,28 @@ class VolumeMeter:
         )
         self._add(route, lacking, now)
 
-    def sent(self, route: str, size_bytes: int, now: datetime) -> None:
+    def sent(self, route: str, size_bytes: int, now: datetime, tries: int = 1) -> None:
         """A canary has left, in so many bytes over all tries."""
-        self._add(route, Usage(size_bytes, 0), now)
+        self._items[route] = self._items.get(route, 0) + tries
+        self._count(route, Usage(size_bytes, 0), now)
 
     def read(self, route: str, now: datetime) -> None:
         """The backend was asked once."""
-        self._add(route, Usage(0, 1), now)
+        self._count(route, Usage(0, 1), now)
+
+    def volume(self, route: str, now: datetime) -> Volume:
+        """What `route` has used; a route that is not known has used nothing."""
+        ever = self._ever.get(route, NOTHING)
+        return Volume(self._of(route, now), ever, self._items.get(route, 0))
 
     def used(self, now: datetime) -> Usage:
         """The sum over all routes, so far in the day of `now`."""
         self._turn(now)
         return self._used
+
+    def _count(self, route: str, usage: Usage, now: datetime) -> None:
+        self._ever[route] = self._ever.get(route, NOTHING).plus(usage)
+        self._add(route, usage, now)
 
     def _add(self, route: str, usage: Usage, now: datetime) -> None:
         self._routes[route] = self._of(route, now).plus(usage)
@@ -141,8 +166,8 @@ class VolumeGuard:
 
     def sent(self, receipt: Receipt) -> None:
         """Count a canary that has left."""
-        size = receipt.body_bytes * max(1, receipt.tries)
-        self._meter.sent(self._route, size, self._clock.utc())
+        tries = max(1, receipt.tries)
+        self._meter.sent(self._route, receipt.body_bytes * tries, self._clock.utc(), tries)
 
     def read(self) -> None:
         """Count a read."""

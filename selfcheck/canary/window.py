@@ -38,6 +38,8 @@ class Evidence:
     limit_s: the age from which that is too old. drop_declared: the route expects drops.
     imbalance: a violated accounting identity in words. target_s: delay target, None = none yet.
     capped: why our own volume cap keeps canaries from being sent or read, "" when it does not.
+    slower: how the route has surely become slower than it was for days, "" when it has not.
+    still_slower: the same while nobody can tell that it is over.
     """
 
     rows: Sequence[LedgerRow]
@@ -49,6 +51,8 @@ class Evidence:
     imbalance: str
     target_s: float | None
     capped: str
+    slower: str
+    still_slower: str
 
 
 def route_verdict(
@@ -60,7 +64,7 @@ def route_verdict(
         if found := rule(newest, evidence, rules, previous):
             return found
     blind = _blind(newest, evidence) or _untold(newest, rules)
-    return blind or _degraded(newest, evidence, rules) or _ok(newest)
+    return blind or _degraded(newest, evidence, rules, previous) or _ok(newest)
 
 
 def judged(rows: Sequence[LedgerRow]) -> list[LedgerRow]:
@@ -184,7 +188,10 @@ def _untold(newest: Sequence[LedgerRow], rules: JudgingRules) -> RouteVerdict | 
 
 
 def _degraded(
-    newest: Sequence[LedgerRow], evidence: Evidence, rules: JudgingRules
+    newest: Sequence[LedgerRow],
+    evidence: Evidence,
+    rules: JudgingRules,
+    previous: RouteVerdict | None,
 ) -> RouteVerdict | None:
     of = len(newest)
     # What nobody looked for in time is late too, but says nothing of the route.
@@ -197,6 +204,7 @@ def _degraded(
         _refused_yet_stored(newest, rules)
         or _hour(evidence, rules)
         or _slow(newest, evidence, rules)
+        or _slower(evidence, previous)
     )
 
 
@@ -256,6 +264,12 @@ def _slow(
         return None
     text = f"{slow} of the last {len(newest)} took more than {target:.1f} s"
     return RouteVerdict(Verdict.DEGRADED, Reason.SLOW, text)
+
+
+def _slower(evidence: Evidence, previous: RouteVerdict | None) -> RouteVerdict | None:
+    was = previous is not None and previous.reason is Reason.SLOWER
+    told = evidence.slower or (evidence.still_slower if was else "")
+    return RouteVerdict(Verdict.DEGRADED, Reason.SLOWER, told) if told else None
 
 
 def _ok(newest: Sequence[LedgerRow]) -> RouteVerdict:

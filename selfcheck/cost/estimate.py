@@ -86,7 +86,7 @@ def estimate(
 
 def total(charges: Sequence[Charge]) -> tuple[Total, ...]:
     """Sums per currency, which are never added to each other. Unpriced parts are listed in all."""
-    unpriced = tuple(f"{c.meter}: {c.unpriced}" for c in charges if c.likely is None)
+    without = tuple(f"{c.meter}: {c.unpriced}" for c in charges if c.likely is None)
     found = []
     for currency in sorted({c.currency for c in charges if c.likely is not None}):
         same = [c for c in charges if c.currency == currency and c.likely is not None]
@@ -94,7 +94,7 @@ def total(charges: Sequence[Charge]) -> tuple[Total, ...]:
             sum((value for value in part if value is not None), Decimal(0))
             for part in zip(*((c.low, c.likely, c.high) for c in same), strict=True)
         ]
-        found.append(Total(currency, sums[0], sums[1], sums[2], bool(unpriced), unpriced))
+        found.append(Total(currency, sums[0], sums[1], sums[2], bool(without), without))
     return tuple(found)
 
 
@@ -115,15 +115,23 @@ def cost_of_loss(
         return NOT_BILLED
     entry = book.entry(signal, now.date())
     if entry is None:
-        return _unpriced(f"{signal}.loss", book, None, "no entry for this signal")
+        return unpriced(f"{signal}.loss", book, None, "no entry for this signal")
     if entry.unit.counts is Counts.ITEMS:
         quantity = Decimal(lost_items)
     elif bytes_per_item is None:
-        return _unpriced(entry.meter, book, entry, "bytes per item are not measured")
+        return unpriced(entry.meter, book, entry, "bytes per item are not measured")
     else:
         quantity = Decimal(lost_items) * Decimal(repr(bytes_per_item))
+    return at_any_tier(quantity, entry, book)
+
+
+def at_any_tier(quantity: Decimal, entry: PriceEntry, book: PriceBook) -> Charge:
+    """Money for bytes or items of which it is not known what tier they fall into.
+
+    low is at the cheapest tier, likely and high at the dearest one.
+    """
     if not priced(entry.tiers):
-        return _unpriced(entry.meter, book, entry, "no price entered", quantity)
+        return unpriced(entry.meter, book, entry, "no price entered", quantity)
     tiers = sorted(tier.price for tier in entry.tiers if tier.price is not None)
     units, spread = entry.units(quantity), Decimal(repr(_SPREAD[entry.grade]))
     low, high = units * tiers[0] * (1 - spread), units * tiers[-1]
@@ -142,10 +150,10 @@ def _signal(
     rate = run_rate(measured.rates) if measured is not None else None
     if entry is None or measured is None or rate is None:
         why = "not measured" if entry is not None else "no entry for this signal"
-        none = _unpriced(entry.meter if entry else signal.value, book, entry, why)
+        none = unpriced(entry.meter if entry else signal.value, book, entry, why)
         return SignalCost(signal, None, "", rate, none, none, none, none, True, (why,))
     if not priced(entry.tiers):
-        none = _unpriced(entry.meter, book, entry, "no price entered", Decimal(repr(rate)))
+        none = unpriced(entry.meter, book, entry, "no price entered", Decimal(repr(rate)))
         return SignalCost(
             signal,
             measured.point,
@@ -313,13 +321,14 @@ def _charge(
     )
 
 
-def _unpriced(
+def unpriced(
     meter: str,
     book: PriceBook,
     entry: PriceEntry | None,
     why: str,
     quantity: Decimal | None = None,
 ) -> Charge:
+    """A charge without money, and why; `quantity` in bytes or items, None = not known."""
     return Charge(
         meter=meter,
         book=book.name,

@@ -9,12 +9,16 @@ from selfcheck.cost.model import Point, Usage
 from selfcheck.hops.increase import restarted
 from selfcheck.hops.protocol import Direction, HopCounters, Meter
 
+# The component of a meter that counts our own canaries where they are made.
+CANARIES = "canaries"
 _ITEMS: Mapping[tuple[str, Direction], Point] = {
+    (CANARIES, Direction.IN): Point.M1,
     ("receiver", Direction.IN): Point.M2,
     ("exporter", Direction.OUT): Point.M3,
     ("store", Direction.IN): Point.M4,
 }
 _BYTES: Mapping[tuple[str, Direction], Point] = {
+    (CANARIES, Direction.BYTES_IN): Point.M1,
     ("receiver", Direction.BYTES_IN): Point.M2,
     ("exporter", Direction.BYTES_IN): Point.M3,
     ("store", Direction.BYTES_IN): Point.M4,

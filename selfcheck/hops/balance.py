@@ -6,7 +6,7 @@ else: dropped counters explain it, they are never added to it, so no loss is cou
 Rule: docs/design.md, "The hop balance".
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from selfcheck.canary.model import Signal
@@ -23,8 +23,10 @@ class HopBalance:
 
     error: what the residual may be off by, so that a loss below it is no loss.
     refused: items that the sender was told to keep; they never came in.
-    intended_by, dropped_by: increases by component id, only of those that moved.
+    intended_by, dropped_by: increases by component id, of a store by reason, only of those that
+        moved.
     unread: inputs that could not be read; not empty = the row is blind.
+    discards: of a store, what it discarded and why, the largest count first.
     """
 
     hop: str
@@ -42,6 +44,7 @@ class HopBalance:
     evidence: tuple[str, ...]
     unread: tuple[str, ...]
     seconds: float = field(default=0.0)
+    discards: tuple[str, ...] = ()
 
     @property
     def lossy(self) -> bool:
@@ -79,6 +82,8 @@ def hop_balance(hop: str, signal: Signal, window: Window) -> HopBalance:
         return _blind(hop, signal, unread)
     meters = [meter for meter in window.meters() if meter.signal is signal]
     pick = _picker(meters)
+    if any(meter.component == "store" for meter in window.meters()):
+        return _store_balance(hop, signal, window, meters)
     came_in, went_out = (
         window.total(pick(component, direction))
         for component, direction in (("receiver", Direction.IN), ("exporter", Direction.OUT))
@@ -109,6 +114,44 @@ def hop_balance(hop: str, signal: Signal, window: Window) -> HopBalance:
         unread=gaps,
         seconds=window.seconds,
     )
+
+
+def _store_balance(hop: str, signal: Signal, window: Window, meters: Sequence[Meter]) -> HopBalance:
+    """What a store was offered and discarded. Nothing leaves it, so it has no residual: no loss."""
+    pick = _picker(meters)
+    came_in = window.total(pick("store", Direction.IN))
+    dropped = pick("store", Direction.DROPPED)
+    intended = pick("store", Direction.INTENDED)
+    dropped_by, intended_by = _by_component(window, dropped), _by_component(window, intended)
+    told = (*discard(hop, dropped_by), *discard(hop, intended_by, meant=True))
+    return HopBalance(
+        hop=hop,
+        signal=signal,
+        came_in=_whole(came_in),
+        went_out=None,
+        stored=None,
+        intended=_whole(window.total(intended)),
+        dropped=_whole(window.total(dropped)),
+        loss=None,
+        error=0,
+        refused=None,
+        intended_by=intended_by,
+        dropped_by=dropped_by,
+        evidence=told,
+        unread=(),
+        seconds=window.seconds,
+        discards=told,
+    )
+
+
+def discard(hop: str, counts: Mapping[str, int], meant: bool = False) -> Iterator[str]:
+    """A line for each reason by which a store discarded, the largest count first."""
+    for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        yield (
+            f"{hop} dropped {count} on purpose: {reason}"
+            if meant
+            else (f"{hop} discarded {count}: {reason}")
+        )
 
 
 def edge_balance(previous: HopBalance, following: Sequence[HopBalance]) -> EdgeBalance:

@@ -1,15 +1,18 @@
 """What speaks against each hop of a route: one clue per hop and kind of trouble. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.reason import Reason
 from core.verdict import Verdict
 from selfcheck.canary.model import Signal
-from selfcheck.hops.balance import HopBalance
+from selfcheck.hops.balance import HopBalance, discard
 from selfcheck.hops.evidence import HopState, Inputs, RouteEvidence
 from selfcheck.hops.finding import Cause
+from selfcheck.hops.suspects import Part, suspects
 
+# What a store says when it takes too much at once: its sender is told to wait, and holds.
+_TOO_FAST = "rate_limit"
 _ACCESS = frozenset({Reason.AUTH, Reason.PERMISSION})
 
 
@@ -72,13 +75,12 @@ def view(name: str, signal: Signal, inputs: Inputs) -> BackendView:
 def clues(route: RouteEvidence, inputs: Inputs) -> tuple[Clue, ...]:
     """All clues along a route in flow order; what follows from another clue is folded into it."""
     found: list[Clue] = []
-    store = view(route.backend, route.signal, inputs)
     for hop in route.path[:-1]:
         state = inputs.hops.get(hop)
         found += _entry(route, hop, inputs)
         if state is not None and not any(clue.hop == hop for clue in found):
             found += _of_state(route, state)
-    found += _of_backend(route, store)
+    found += _at_store(route, inputs, any(clue.cause is Cause.HELD for clue in found))
     return _without_consequences(route, tuple(found))
 
 
@@ -170,6 +172,55 @@ def _of_backend(route: RouteEvidence, store: BackendView) -> Iterator[Clue]:
         yield Clue(store.name, Cause.READ_SIDE, 1.0, True, store.writes_ok is True, store.evidence)
 
 
+def discarded(route: RouteEvidence, inputs: Inputs) -> tuple[str, ...]:
+    """What the store at the end of `route` counts as discarded, the largest count first.
+
+    Its counters are of everybody's telemetry: alone they do not say whose was discarded.
+    """
+    balance = _store_balance(route, inputs)
+    return () if balance is None else balance.discards
+
+
+def _store_balance(route: RouteEvidence, inputs: Inputs) -> HopBalance | None:
+    state = inputs.hops.get(route.backend)
+    return None if state is None else state.balances.get(route.signal)
+
+
+def _at_store(route: RouteEvidence, inputs: Inputs, held: bool) -> Iterator[Clue]:
+    seen = tuple(_of_backend(route, view(route.backend, route.signal, inputs)))
+    balance = _store_balance(route, inputs)
+    if balance is None or not balance.discards:
+        yield from seen
+    elif any(clue.cause is Cause.INGEST for clue in seen):
+        # One trouble: the counter says why the store refuses what its senders saw refused.
+        for clue in seen:
+            told = balance.discards if clue.cause is Cause.INGEST else ()
+            yield replace(clue, evidence=(*clue.evidence, *told))
+    else:
+        yield from seen
+        # What a queue holds was not discarded, unless the store tells its sender to wait.
+        waits = any(_TOO_FAST in line for line in balance.discards)
+        if (waits or not held) and Part(route.backend) in suspects(route, inputs):
+            yield from _of_discards(route, balance)
+
+
+def _of_discards(route: RouteEvidence, balance: HopBalance) -> Iterator[Clue]:
+    """A limit guards the store and chooses no telemetry: loss. A rule of its operator's is policy.
+
+    Rule: docs/design.md, "Loss that is meant".
+    """
+    missed = route.lost + route.policy_dropped
+    meant = not route.drop_declared
+    for cause, counts, counted in (
+        (Cause.DROPPED, balance.dropped_by, True),
+        (Cause.POLICY, balance.intended_by, meant),
+    ):
+        if missed > 0 and counts and counted:
+            told = tuple(discard(balance.hop, counts, cause is Cause.POLICY))
+            share = min(1.0, sum(counts.values()) / missed)
+            yield Clue(balance.hop, cause, share, False, False, told)
+
+
 def _without_consequences(route: RouteEvidence, found: tuple[Clue, ...]) -> tuple[Clue, ...]:
     """Fold what follows from trouble further down into that trouble.
 
@@ -180,7 +231,11 @@ def _without_consequences(route: RouteEvidence, found: tuple[Clue, ...]) -> tupl
     kept: list[Clue] = []
     for clue in sorted(found, key=lambda one: -place[one.hop]):
         below = [one for one in kept if place[one.hop] > place[clue.hop]]
-        causes = [index for index, one in enumerate(kept) if one in below and one.cause in blocked]
+        causes = [
+            index
+            for index, one in enumerate(kept)
+            if one in below and (one.cause in blocked or _discards(one, route))
+        ]
         follows = clue.cause in {Cause.HELD, Cause.DROPPED} or (
             clue.cause is Cause.REFUSES and clue.proof and not route.refused_connection
         )
@@ -195,6 +250,11 @@ def _without_consequences(route: RouteEvidence, found: tuple[Clue, ...]) -> tupl
         else:
             kept.append(clue)
     return tuple(sorted(kept, key=lambda one: place[one.hop]))
+
+
+def _discards(clue: Clue, route: RouteEvidence) -> bool:
+    """Whether it says that the store discards: then what failed to send to it was turned away."""
+    return clue.hop == route.backend and clue.cause in {Cause.DROPPED, Cause.POLICY}
 
 
 def _seconded(clue: Clue, by: Clue, cause: Cause | None = None) -> Clue:

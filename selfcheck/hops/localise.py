@@ -4,9 +4,11 @@ Healthy parallel routes clear hops, counters explain losses, and only both toget
 Two troubles at once are never `high`: they are listed. Rule: docs/design.md, "Where a loss lies".
 """
 
+from dataclasses import replace
+
 from core.reason import Reason
 from core.verdict import Verdict
-from selfcheck.hops.clues import Clue, clues
+from selfcheck.hops.clues import Clue, clues, discarded
 from selfcheck.hops.evidence import Inputs, RouteEvidence
 from selfcheck.hops.finding import Cause, Confidence, Finding
 from selfcheck.hops.suspects import Part, suspects
@@ -68,7 +70,10 @@ def _finding(route: RouteEvidence, inputs: Inputs) -> Finding:
         return _self(route, f"the route is blind: {route.reason}")
     if route.never_seen and _nobody_sees(route, inputs):
         return _never_seen(route)
-    return _decide(route, inputs)
+    found = _decide(route, inputs)
+    # Also where healthy canaries clear the store: what it refuses may be this route's alone.
+    aside = discarded(route, inputs) if route.lost or route.policy_dropped else ()
+    return replace(found, evidence=tuple(dict.fromkeys((*found.evidence, *aside))))
 
 
 def _self(route: RouteEvidence, told: str) -> Finding:

@@ -6,25 +6,23 @@ Says nothing about telemetry that the Collector's components do not count.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Self
 
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import Field
 
-from core.clock import Clock, Instant, instant
+from core.clock import Clock
 from core.errors import CoalmineError
 from core.kinds import Parts
 from core.options import Options
-from core.outbound.protocol import Outbound, Request, Response, Trouble
-from core.reason import Reason
-from core.text import safe_text
+from core.outbound.protocol import Outbound
 from selfcheck.canary.model import Signal
 from selfcheck.hops import dictionary
 from selfcheck.hops.dictionary import ENTRIES, Entry
-from selfcheck.hops.protocol import HopCounters, HopReader, Meter
+from selfcheck.hops.page import PageReader, Scrape
+from selfcheck.hops.protocol import Meter
 
-_MAX_BODY_BYTES = 8 << 20
 _STARTS = ("otelcol", dictionary.START_TIME, dictionary.HTTP_SERVER)
 
 
@@ -43,38 +41,21 @@ class OtelcolOptions(Options):
 
 
 @dataclass(frozen=True, slots=True)
-class Scrape:
-    """A parsed metrics text. Series that are not there are absent; `unread` names bad ones.
-
-    up_s: seconds the process is up, None when it does not say.
-    start_unix_s: Unix time of its start, where that is what it says.
-    """
-
-    meters: Mapping[Meter, float]
-    up_s: float | None
-    start_unix_s: float | None
-    unread: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class _Series:
     name: str
     labels: Mapping[str, str]
     value: float
 
 
-class OtelcolReader(HopReader):
+class OtelcolReader(PageReader):
     """Reads one Collector instance."""
 
     options_model: ClassVar[type[Options]] = OtelcolOptions
-    reasons: ClassVar[frozenset[Reason]] = frozenset(
-        {Reason.REFUSED, Reason.TIMEOUT, Reason.STATUS, Reason.BACKEND_PROTOCOL}
-    )
 
     def __init__(self, hop: str, options: OtelcolOptions, outbound: Outbound, clock: Clock) -> None:
         """`hop` is the name that the counters carry."""
-        self._hop, self._options = hop, options
-        self._outbound, self._clock = outbound, clock
+        super().__init__(hop, options.metrics, outbound, clock)
+        self._options = options
 
     @classmethod
     def build(cls, options: Options, parts: Parts, hop: str) -> Self:
@@ -83,44 +64,11 @@ class OtelcolReader(HopReader):
             raise CoalmineError(f"otelcol hop {hop}: expected OtelcolOptions")
         return cls(hop, options, parts.outbound, parts.clock)
 
-    async def read(self, deadline_s: float) -> HopCounters:
-        """One scrape. `reachable` False: REFUSED = nobody listens, TIMEOUT = accepted and silent.
-
-        Any other reason without an answer is not proven to be the hop's doing.
-        """
-        at = instant(self._clock)
-        answer = await self._outbound.fetch(
-            Request(
-                "GET",
-                self._options.metrics,
-                deadline_s,
-                headers=(("accept", "text/plain;version=0.0.4"),),
-                reuse=True,
-                max_body_bytes=_MAX_BODY_BYTES,
-            )
-        )
-        if isinstance(answer, Trouble):
-            return self._unread(at, False, answer.reason, answer.detail)
-        return self._counters(at, answer)
-
-    def _counters(self, at: Instant, answer: Response) -> HopCounters:
-        if answer.status != 200:
-            return self._unread(at, True, Reason.STATUS, f"answered {answer.status}")
-        try:
-            scrape = parse(answer.body.decode())
-        except ValueError as exc:
-            detail = f"not a Prometheus text: {safe_text(str(exc), 200)}"
-            return self._unread(at, True, Reason.BACKEND_PROTOCOL, detail)
-        return HopCounters(
-            hop=self._hop,
-            at=at,
-            reachable=True,
-            reason=Reason.BACKEND_PROTOCOL if scrape.unread else Reason.OK,
-            detail="; ".join(scrape.unread),
-            started_s=_started_s(scrape, at),
-            meters={m: v for m, v in scrape.meters.items() if self._wanted(m)},
-            unread=scrape.unread,
-        )
+    def parse(self, text: str) -> Scrape:
+        """The meters of the receivers and exporters that the options name."""
+        scrape = parse(text)
+        kept = {meter: value for meter, value in scrape.meters.items() if self._wanted(meter)}
+        return replace(scrape, meters=kept)
 
     def _wanted(self, meter: Meter) -> bool:
         if meter.component == "receiver":
@@ -128,10 +76,6 @@ class OtelcolReader(HopReader):
         if meter.component in {"exporter", "queue"}:
             return not self._options.exporters or meter.component_id in self._options.exporters
         return True
-
-    def _unread(self, at: Instant, reachable: bool, reason: Reason, detail: str) -> HopCounters:
-        what = f"metrics of {self._hop}: {safe_text(detail, 200)}"
-        return HopCounters(self._hop, at, reachable, reason, detail, None, {}, (what,))
 
 
 def parse(text: str) -> Scrape:
@@ -203,11 +147,3 @@ def _meter(
     if signal is None or not component_id:
         return None
     return Meter(entry.component, component_id, entry.direction, signal)
-
-
-def _started_s(scrape: Scrape, at: Instant) -> float | None:
-    if scrape.up_s is not None:
-        return at.boot_s - scrape.up_s
-    if scrape.start_unix_s is not None:
-        return at.boot_s - (at.utc.timestamp() - scrape.start_unix_s)
-    return None

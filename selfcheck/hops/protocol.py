@@ -28,7 +28,10 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """One counter; component is `receiver`, `processor`, `exporter` or `store`."""
+    """One counter; component is `receiver`, `processor`, `exporter`, `queue` or `store`.
+
+    component_id: the component's own name; of a store's drops their reason.
+    """
 
     component: str
     component_id: str
@@ -61,6 +64,8 @@ class HopReader(ABC):
     reasons: ClassVar[frozenset[Reason]] = frozenset()
     facts: ClassVar[tuple[FactSpec, ...]] = ()
     needs: ClassVar[tuple[str, ...]] = ()
+    # Whether it reads a store: such a hop bears the name of its backend.
+    at_store: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
@@ -79,5 +84,9 @@ HOP_READERS = Registry[HopReader](
     "hop",
     {
         "otelcol": "selfcheck.hops.otelcol:OtelcolReader",
+        "loki": "selfcheck.hops.stores:LokiReader",
+        "prometheus": "selfcheck.hops.stores:PrometheusReader",
+        "cortex": "selfcheck.hops.stores:CortexReader",
+        "victoriametrics": "selfcheck.hops.stores:VictoriametricsReader",
     },
 )

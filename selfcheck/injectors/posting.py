@@ -7,13 +7,13 @@ or may be retried as the OTLP specification has it ("OTLP/HTTP Response", "Failu
 import random
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Annotated, ClassVar, Self, cast
 
 from pydantic import Field
 
-from core.clock import Clock
+from core.clock import Clock, instant
 from core.errors import CoalmineError
 from core.kinds import FactSpec, Parts
 from core.options import Options
@@ -25,6 +25,7 @@ from selfcheck.backends.protocol import WriteRule
 from selfcheck.canary.model import Canary, Receipt, Sent
 from selfcheck.injectors.protocol import Injector
 from selfcheck.injectors.tries import MAX_TRIES, Attempt, accepted, rejected, tried
+from selfcheck.skew import SkewWatch
 
 __all__ = [
     "MAX_TRIES",
@@ -86,6 +87,16 @@ class PostingInjector(Injector):
     outbound: Outbound
     clock: Clock
     rng: random.Random
+    skew: SkewWatch = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Nothing has answered yet."""
+        object.__setattr__(self, "skew", SkewWatch(self.clock))
+
+    @property
+    def skew_s(self) -> float | None:
+        """By the Date of the newest answer."""
+        return self.skew.skew_s
 
     @classmethod
     def build(cls, options: Options, parts: Parts, rule: WriteRule | None) -> Self:
@@ -124,8 +135,12 @@ class PostingInjector(Injector):
             request = self.request(path, parcel, left_s)
         except CoalmineError as exc:
             return rejected(Reason.AUTH, str(exc))
+        asked = instant(self.clock)
         answer = await self.outbound.fetch(request)
-        return _trouble(answer) if isinstance(answer, Trouble) else self._judge(canary, answer)
+        if isinstance(answer, Trouble):
+            return _trouble(answer)
+        self.skew.heard(answer, asked)
+        return self._judge(canary, answer)
 
     def request(self, path: str, parcel: Parcel, left_s: float) -> Request:
         """One try on the wire. Raises CoalmineError for a secret that cannot be read."""

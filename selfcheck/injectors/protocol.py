@@ -45,6 +45,11 @@ class Injector(ABC):
     async def send(self, canary: Canary, deadline_s: float) -> Receipt:
         """All tries within `deadline_s`. The network's doings are receipts, not exceptions."""
 
+    @property
+    def skew_s(self) -> float | None:
+        """Seconds that the receiver's clock is at least ahead of ours, as `Backend.skew_s`."""
+        return None
+
     async def close(self) -> None:
         """Release what `build` took."""
 

@@ -9,7 +9,7 @@ from coalmine.cli.lists import TABLES, aligned
 from coalmine.cli.status import exit_of, lines
 from coalmine.exits import Exit
 from core.verdict import Verdict
-from scheduler.readmodel import Board, CostRow, RouteRow, TroubleLine
+from scheduler.readmodel import Board, CostRow, RouteRow, TroubleLine, VolumeRow
 
 ROUTE = RouteRow(
     name="gw-logs", signal="logs", title="", verdict=Verdict.FAIL, reason="silent_loss",
@@ -45,6 +45,16 @@ def test_a_route_shows_its_outcomes_and_where_the_loss_lies():
     )  # fmt: skip
     assert row["P99"] == "-"
     assert row["DETAIL"] == ROUTE.finding
+
+
+def test_a_route_shows_what_it_uses_up_itself_today():
+    """In a line of its own, under the backend that is read."""
+    shown = dataclasses.replace(ROUTE, volume=VolumeRow("loki", 5120, 12, 90000, 400))
+    head, rows = TABLES["routes"][1](dataclasses.replace(BOARD, routes=(shown,)))
+    own = dict(zip(head, rows[1], strict=True))
+    assert own["ROUTE"] == "  at loki"
+    assert own["DETAIL"] == "5120 bytes of canaries and 12 reads today (UTC)"
+    assert (own["VERDICT"], own["SENT"]) == ("", "")
 
 
 def test_an_unpriced_meter_is_never_zero():

@@ -18,7 +18,7 @@ from scheduler.store import open_stores
 from scheduler.store.canary_rows import LOOKS
 from scheduler.store.retention import Retention
 from scheduler.store.samples import HopWindow, Vital
-from selfcheck.canary.ledger import OPEN_S, OPEN_UNKNOWN_S
+from selfcheck.canary.ledger import OPEN_S, OPEN_UNKNOWN_S, HourPast
 from selfcheck.canary.make import make_canary
 from selfcheck.canary.memory import MemoryLedger
 from selfcheck.canary.model import CanaryKey, Look, Outcome, Receipt, Sent, Signal
@@ -151,6 +151,37 @@ async def test_what_was_sent_under_other_parameters_is_told_apart(ledger, clock)
     assert (await ledger.past("logs", rows[0].sent_under, midnight, 5)).seen_under
     nothing = await ledger.past("none", rows[0].sent_under, midnight, 5)
     assert (nothing.recent, nothing.newest, nothing.only_under) == ([], [], False)
+
+
+async def test_a_week_is_told_by_the_hour_of_what_was_sent_under_present_parameters(ledger, clock):
+    """Hours without a known delay, and those before the week, are left out."""
+    hour = int(clock.utc().timestamp() // 3600)
+    midnight = clock.utc().replace(hour=0, minute=0, second=0, microsecond=0)
+    old = await sent(ledger, clock, 1)
+    clock.move(8 * 86_400)
+    rows = [*await sent(ledger, clock, 4), *await sent(ledger, clock, 2, route="other")]
+    clock.move(3600)
+    later = await sent(ledger, clock, 2)
+    delays = {0: 0.5, 1: 2.5, 4: 9.0}
+    judged = [
+        replace(rows[n], outcome=Outcome.OK, seen=instant(clock), delay_s=delay_s)
+        for n, delay_s in delays.items()
+    ]
+    judged += [replace(row, outcome=Outcome.OK, delay_s=4.0) for row in (old[0], later[0])]
+    # Seen, but nobody knows after how long.
+    judged += [replace(rows[2], outcome=Outcome.LATE, seen=instant(clock))]
+    await ledger.settle(judged)
+    under = rows[0].sent_under
+    past = await ledger.past("logs", under, midnight + timedelta(days=8), 5)
+    day = hour + 8 * 24
+    assert sorted(past.hours, key=lambda one: one.hour) == [
+        HourPast(day, 2, 60.0, 1.5, 2.5), HourPast(day + 1, 1, 60.0, 4.0, 4.0),
+    ]  # fmt: skip
+    assert (past.sent_today, past.seen_under, past.only_under) == (6, True, True)
+    week = await ledger.past("logs", under, midnight + timedelta(days=7), 5)
+    assert HourPast(hour, 1, 60.0, 4.0, 4.0) in week.hours
+    assert not (await ledger.past("logs", "others", midnight, 5)).hours
+    assert not (await ledger.past("none", under, midnight, 5)).hours
 
 
 async def test_of_many_looks_the_first_and_the_last_are_kept(stores, clock):

@@ -40,7 +40,8 @@ class Faults:
     hang_after: the canary is stored, its answer never comes. cut: for which reads, by number.
     echo: what is asked for is answered with the newest record that the store has.
     cached_s: for so long cached paths go on answering what they answered first.
-    retry_after: as the store writes it.
+    retry_after: as the store writes it. skew_s, taker_skew_s: what is known of the clocks of the
+    store and of what takes the canaries.
     """
 
     drop: Callable[[Canary], bool] = never
@@ -66,6 +67,8 @@ class Faults:
     broken_paths: set[str] = field(default_factory=set)
     hidden: set[str] = field(default_factory=set)
     truncated: bool = False
+    skew_s: float | None = None
+    taker_skew_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,10 @@ class FakeInjector(Injector):
     def build(cls, options: Options, parts: Parts, rule: WriteRule | None) -> "FakeInjector":
         return cls(FakeStore(parts.clock))
 
+    @property
+    def skew_s(self) -> float | None:
+        return self.store.faults.taker_skew_s
+
     async def send(self, canary: Canary, deadline_s: float) -> Receipt:
         faults = self.store.faults
         if faults.hang(canary):
@@ -200,6 +207,10 @@ class FakeBackend(Backend):
             dedupe=dedupe,
             precision_ns=precision_ns,
         )
+
+    @property
+    def skew_s(self) -> float | None:
+        return self.store.faults.skew_s
 
     @classmethod
     def build(cls, options: Options, parts: Parts) -> "FakeBackend":

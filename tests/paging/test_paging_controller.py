@@ -120,6 +120,7 @@ def test_retry_after_is_read_as_seconds_or_date():
     assert 80 < retry_after_s(date, now) < 91
     assert retry_after_s("soon", now) is None
     assert retry_after_s("nan", now) is None
+    assert retry_after_s("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", now) is None
     assert retry_after_s(None, now) is None
 
 

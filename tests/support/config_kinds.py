@@ -86,6 +86,7 @@ class HopOptions(Options):
 
 class FakeHop:
     options_model = HopOptions
+    at_store = False
 
 
 class ReceiverOptions(Options):

@@ -97,6 +97,13 @@ def test_ten_mistakes_are_ten_located_errors():
         ("to: logs}", "to: lgos}", "routes[1].inject.to", "did you mean logs?"),
         (", to: logs}", "}", "routes[1].inject", "either url: or to:"),
         ("hops: [gateway]", "hops: [gatway]", "routes[0].hops[0]", "did you mean gateway?"),
+        ("hops: [gateway]", "hops: [logs]", "routes[0].hops", "the last hop already"),
+        (
+            "hops:\n  gateway",
+            "hops:\n  lokis: {kind: loki, metrics: u}\n  gateway",
+            "hops.lokis",
+            "the name of the backend",
+        ),
         ("to: pager, f", "to: pagr, f", "pages[0].to", "did you mean pager?"),
         ("backend: logs", "backend: log", "sources[0].backend", "did you mean logs?"),
         ("routes: [logs-gateway]", "routes: [logs-x]", "sources[0].routes[0]", "no route"),

@@ -74,6 +74,9 @@ def route_of(case, signal, clock) -> RouteCycle:
 class Writing:
     """Sends by the case's injector and lets the store show what it would only show later."""
 
+    # Whoever takes them here is in our own process.
+    skew_s = None
+
     def __init__(self, case) -> None:
         self.case = case
 

@@ -8,7 +8,7 @@ from probes.protocol import PROBES
 from scheduler.export.catalogue import METRICS, fact_specs
 from scheduler.export.points import Internals, Point, points
 from scheduler.export.prometheus import exposition
-from scheduler.readmodel import BalanceRow, CostRow, RecheckRow, SourceRow, VitalLine
+from scheduler.readmodel import BalanceRow, CostRow, RecheckRow, SourceRow, VitalLine, VolumeRow
 from tests.support.clock import VirtualClock
 from tests.support.envelopes import FixedModel, board, check, route
 
@@ -18,6 +18,7 @@ INTERNALS = Internals(
 )  # fmt: skip
 FACTS = check().facts
 AGAIN = RecheckRow("1h", 3, {"ok": 2, "lost": 1}, balanced=True)
+VOLUME = VolumeRow("store", 300, 2, 4200, 17)
 
 
 def scraped(shown, internals=INTERNALS):
@@ -52,15 +53,17 @@ def test_every_family_of_the_catalogue_is_there_on_an_empty_board(clock):
 def test_every_point_fits_its_family(clock):
     labels = {spec.name: len(spec.labels) for spec in METRICS}
     shown = board(
-        clock, checks=(check(account={"ok": 1}),), routes=(route(delay_p50_s=1.0, rechecks=(AGAIN,)),),
+        clock, checks=(check(account={"ok": 1}),),
+        routes=(route(delay_p50_s=1.0, rechecks=(AGAIN,), volume=VOLUME),),
         balance=(BalanceRow("gw", "logs", 1, 1, 0, 0, 0, 0, "", 1.0),),
         sources=(SourceRow("shop", "store", Verdict.OK, "ok", "", 2.0),),
-        vitals=(VitalLine("paging", Verdict.OK, 0.1, ""),), costs=(cost("1.5"),),
+        vitals=(VitalLine("paging", Verdict.OK, 0.1, ""),),
+        costs=(cost("1.5"), cost("0.1", own="loki")),
     )  # fmt: skip
     internals = Internals(True, 1, 2, 3, 4, 5.0, 6.0, {("pager", "accepted"): 7}, {"probing": 0.0})
     told = list(points(shown, internals))
     assert [one for one in told if len(one.labels) != labels[one.name]] == []
-    unpriced = {"coalmine_cost_unpriced"}
+    unpriced = {"coalmine_cost_unpriced", "coalmine_canary_cost_unpriced"}
     assert {one.name for one in told} == set(labels) - unpriced
     assert len({(one.name, one.labels) for one in told}) == len(told)
 
@@ -118,11 +121,11 @@ def test_a_delay_or_an_age_that_is_not_known_is_absent(clock):
     assert samples(board(clock), "coalmine_page_dwell_seconds") == {}
 
 
-def cost(hour):
+def cost(hour, own=""):
     return CostRow(
         meter="ingest", signal="logs", book="builtin", point="", grade="measured", unit="GB",
         quantity_hour=1.0, per_gb=hour, hour=hour, to_date=hour, low=hour, likely=hour, high=hour,
-        currency="USD", note="",
+        currency="USD", note="", own=own,
     )  # fmt: skip
 
 
@@ -132,6 +135,26 @@ def test_an_unpriced_meter_says_so_and_has_no_price(clock):
     assert samples(unpriced, "coalmine_cost_hour") == {}
     who = ("logs", "ingest", "builtin", "USD", "measured")
     assert samples(board(clock, costs=(cost("0.0012"),)), "coalmine_cost_hour") == {who: 0.0012}
+
+
+def test_what_our_own_canaries_cost_is_never_summed_with_what_hops_measure(clock):
+    """The hops count canaries too."""
+    costs = (cost("1.5"), cost("0.1", own="loki"), cost("0.2", own="tempo"), cost(None, own="s3"))
+    shown = board(clock, costs=costs)
+    real = ("logs", "ingest", "builtin", "USD", "measured")
+    assert samples(shown, "coalmine_cost_hour") == {real: 1.5}
+    assert samples(shown, "coalmine_cost_unpriced") == {}
+    assert samples(shown, "coalmine_canary_cost_hour") == {
+        ("loki", "logs", "builtin", "USD", "measured"): 0.1,
+        ("tempo", "logs", "builtin", "USD", "measured"): 0.2,
+    }
+    assert samples(shown, "coalmine_canary_cost_unpriced") == {("s3", "logs", "builtin"): 1}
+
+
+def test_our_own_volume_is_counted_by_route_and_backend_where_it_is_known(clock):
+    shown = board(clock, routes=(route("a", volume=VOLUME), route("b")))
+    assert samples(shown, "coalmine_canary_bytes_total") == {("a", "logs", "store"): 4200}
+    assert samples(shown, "coalmine_canary_reads_total") == {("a", "logs", "store"): 17}
 
 
 def test_facts_of_probes_are_gauges_with_the_names_of_the_blackbox_exporter(clock):

@@ -14,7 +14,7 @@ from tests.support.clock import VirtualClock
 from tests.support.stores import pending_row
 
 MOST = 4
-NOTHING = Past([], [], seen_under=False, only_under=False, sent_today=0)
+NOTHING = Past([], [], seen_under=False, only_under=False, sent_today=0, hours=[])
 STEPS = st.lists(
     st.tuples(st.sampled_from(["send", "judge", "again", "forget"]), st.sampled_from(list(Outcome)),
               st.integers(0, 3), st.floats(0, 900)),
@@ -30,7 +30,8 @@ def a_row(clock: VirtualClock, seq: int) -> LedgerRow:
 @given(STEPS)
 def test_kept_rows_say_what_all_rows_would(steps):
     """Against a model that forgets nothing; whatever is open is held."""
-    clock, kept, every = VirtualClock(), KeptRows(MOST, VERIFIED), {}
+    clock, every = VirtualClock(), {}
+    kept = KeptRows(MOST, VERIFIED, instant(clock))
     for what, outcome, copies, seconds in steps:
         clock.move(seconds)
         if what == "send":
@@ -69,7 +70,7 @@ def doubled(rows: list[LedgerRow]) -> int:
 
 def test_only_the_newest_and_what_is_held_stays_in_mind():
     clock = VirtualClock()
-    kept = KeptRows(MOST, VERIFIED)
+    kept = KeptRows(MOST, VERIFIED, instant(clock))
     for seq in range(1, 11):
         kept.put(replace(a_row(clock, seq), outcome=Outcome.OK))
         clock.move(1)
@@ -82,7 +83,7 @@ def test_only_the_newest_and_what_is_held_stays_in_mind():
 
 def test_however_many_are_under_way_the_judged_ones_stay_in_mind():
     clock = VirtualClock()
-    kept = KeptRows(MOST, VERIFIED)
+    kept = KeptRows(MOST, VERIFIED, instant(clock))
     for seq in range(1, 31):
         kept.put(replace(a_row(clock, seq), outcome=Outcome.OK if seq <= 8 else Outcome.PENDING))
     kept.forget(())
@@ -99,7 +100,7 @@ def test_an_hour_of_an_earlier_boot_is_counted_by_the_wall_clock():
                 sent=Instant(now.utc - age, "another boot", 9_000.0 + seq * 100))
         for seq, age in enumerate((long_ago, before), 1)
     ]  # fmt: skip
-    kept = KeptRows(MOST, VERIFIED)
+    kept = KeptRows(MOST, VERIFIED, instant(clock))
     kept.recall([], replace(NOTHING, recent=past, newest=past[-1:]))
     assert kept.hour(now).lost == 1
     assert kept.verified == past[-1].sent

@@ -14,6 +14,7 @@ from selfcheck.canary.model import CanaryKey, LedgerRow, Look, Receipt, Sent
 from selfcheck.canary.volume import (
     CapReachedError,
     Usage,
+    Volume,
     VolumeGuard,
     VolumeMeter,
     share,
@@ -72,6 +73,29 @@ def test_what_a_route_recalls_is_added_to_the_others_and_never_twice():
     meter.recall("b", Usage(70, 7), NOON)
     meter.recall("b", Usage(60, 8), NOON)
     assert meter.used(NOON) == Usage(170, 8)
+
+
+def test_what_a_route_has_used_only_ever_grows_while_its_day_begins_anew():
+    """A counter that fell back at midnight, or held what an earlier process sent, would lie."""
+    meter = VolumeMeter()
+    meter.recall("a", Usage(5000, 50), NOON)
+    meter.sent("a", 300, NOON, tries=3)
+    meter.read("a", NOON)
+    meter.sent("b", 70, NOON)
+    assert meter.volume("a", NOON) == Volume(Usage(5300, 51), Usage(300, 1), 3)
+    tomorrow = NOON + timedelta(days=1)
+    meter.sent("a", 100, tomorrow)
+    assert meter.volume("a", tomorrow) == Volume(Usage(100, 0), Usage(400, 1), 4)
+    assert meter.volume("new", tomorrow) == Volume(Usage(0, 0), Usage(0, 0), 0)
+
+
+def test_every_try_of_a_canary_is_counted():
+    clock, meter = VirtualClock(), VolumeMeter()
+    guard = VolumeGuard(meter, JudgingRules(), "r", 10.0, clock)
+    guard.sent(replace(RECEIPT, tries=3))
+    guard.sent(replace(RECEIPT, tries=0))
+    assert meter.volume("r", clock.utc()).ever == Usage(4 * 300, 0)
+    assert meter.volume("r", clock.utc()).items == 4
 
 
 def test_rows_tell_bytes_of_every_try_and_each_read_once():

@@ -246,6 +246,47 @@ async def test_mode_37_a_wall_clock_step_and_a_new_boot_lose_nothing():
     assert await after.count(Outcome.PENDING) <= 5
 
 
+DAY_S = 86400.0
+
+
+@pytest.mark.parametrize(
+    ("skew_s", "words"),
+    [(-60.0, "60 s behind"), (60.0, "60 s ahead of"), (-900.0, "15 min behind"),
+     (900.0, "15 min ahead of"), (-2 * DAY_S, "2 d behind")],
+)  # fmt: skip
+async def test_mode_37_a_clock_that_is_off_is_told_as_skew_beside_what_looks_like_loss(
+    skew_s, words
+):
+    """The store hides what it took; its clock is named, and no outcome is another for it."""
+    plain, skewed = await warm(), await warm()
+    skewed.faults.skew_s = skewed.faults.taker_skew_s = skew_s
+    for rig in (plain, skewed):
+        rig.faults.drop = always
+        await rig.run(300)
+    outcomes = [[(r.outcome, r.reason) for r in await rig.rows()] for rig in (plain, skewed)]
+    assert outcomes[0] == outcomes[1]
+    was, status = plain.cycle.status(), skewed.cycle.status()
+    assert (status.verdict, status.reason) == (was.verdict, was.reason)
+    told = (
+        f"the clock of backend {SPEC.backend} is {words} ours",
+        f"the clock of what takes the canaries is {words} ours",
+    )
+    assert status.clocks == told
+    assert status.detail == f"{was.detail}; {'; '.join(told)}"
+    assert route_row(status, "", None).evidence == told
+    assert skewed.published[-1].detail.endswith(told[1])
+
+
+@pytest.mark.parametrize("skew_s", [-2 * DAY_S, 60.0, -9.0])
+async def test_mode_37_a_clock_that_is_off_harms_no_route_that_is_ok(skew_s):
+    rig = await warm()
+    rig.faults.skew_s = rig.faults.taker_skew_s = skew_s
+    await rig.run(300)
+    status = rig.cycle.status()
+    assert (status.verdict, status.clocks) == (Verdict.OK, ())
+    assert "clock" not in status.detail
+
+
 @pytest.mark.parametrize("step_s", [-60.0, 60.0, 1.0, -1.0])
 @pytest.mark.parametrize("signal", list(Signal))
 async def test_mode_37_a_step_of_a_minute_or_a_leap_second_loses_nothing(step_s, signal):
