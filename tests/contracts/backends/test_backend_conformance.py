@@ -85,7 +85,9 @@ async def test_row_16_a_doubled_record_is_seen_or_declared_not_observable(case):
                 copies = reading.sightings[0].copies
                 if declaration.dedupe is not Dedupe.KEEPS or copies == 2:
                     break
-        assert copies == (2 if declaration.dedupe is Dedupe.KEEPS else None)
+        # A store that collapses copies need not always do so, as Loki behind a line of the future:
+        # what it shows is told, and what it does not show is not taken for one.
+        assert copies == 2 or (copies is None and declaration.dedupe is not Dedupe.KEEPS)
         lone = await until_seen(backend, path, single)
         assert lone.sightings[0].copies in {1, None}
 
