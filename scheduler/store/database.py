@@ -30,8 +30,9 @@ from sqlmodel import SQLModel
 from core.errors import StoreBusyError, StoreError, StoreLostError
 
 BUSY_MS = 5000
-# Of each connection that reads; the system keeps the file's pages as well.
-_READ_CACHE_KIB = 256
+# Of each connection; the system keeps the file's pages as well. Only the ledger's writer goes back
+# to pages all over its file and has SQLite's own 2 MiB.
+_CACHE_KIB = 256
 _WAL_CAP_BYTES = 64 << 20
 _BUSY = ("locked", "busy", "lock timeout", "deadlock", "could not serialize")
 _LOST = ("malformed", "not a database", "disk i/o error", "unable to open", "readonly database")
@@ -125,7 +126,8 @@ def _prepare_sqlite(engine: Engine, place: Place, *, write: bool) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
         if not write:
             connection.execute("PRAGMA query_only = ON")
-            connection.execute(f"PRAGMA cache_size = -{_READ_CACHE_KIB}")
+        if not write or place.store is not Store.LEDGER:
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
 
     def begun(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
