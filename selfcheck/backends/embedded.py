@@ -1,7 +1,6 @@
 """embedded: the built-in store, all three signals, over its own query API.
 
-Serves the loopback proof and the demo: a canary that comes back from here proves our own sending,
-reading and judging.
+A canary that comes back from here proves our own sending, reading and judging.
 """
 
 from collections.abc import Mapping, Sequence

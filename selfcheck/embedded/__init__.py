@@ -1,4 +1,4 @@
 """The built-in gateway and store: two hops of our own, with faults that can be switched.
 
-They serve the loopback proof of every start and the demo. Both listen on loopback only.
+They serve the demo, tests and benchmarks. Both listen on loopback only.
 """
