@@ -6,6 +6,7 @@ import os
 import secrets
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,8 @@ KEEP_SHARE: Final = 0.1
 SUPERVISOR_SHARE: Final = 0.95
 _MARK: Final = "COALMINE_BROWSER_RUN"
 _REPORT_CAP: Final = 1 << 20
+_LOOKS: Final = 5
+_END_S: Final = 1.0
 _TARGETS_DOING: Final = frozenset(
     {Reason.NAVIGATION, Reason.ASSERTION, Reason.TIMEOUT, Reason.PROTOCOL}
 )
@@ -48,7 +51,7 @@ async def supervise(order: Order, deadline_s: float) -> Result:
         # The child has a limit of its own: that it did not keep it is no doing of the target.
         return Result.blind(Reason.HARNESS, "the browser's driver hangs: killed")
     finally:
-        _kill_all(child.pid, token)
+        await _kill_all(child.pid, token)
         await child.wait()
     return verdict_of(out, err, child.returncode)
 
@@ -69,13 +72,37 @@ def verdict_of(out: bytes, err: bytes, returncode: int | None) -> Result:
     return make(reason, safe_text(report.detail, 300), report.facts)
 
 
-def _kill_all(group: int, token: str) -> None:
-    """Kill the child's group, then what left it: the driver starts Chromium in a session apart."""
+async def _kill_all(group: int, token: str) -> None:
+    """Kill the child's group, then what left it: the driver starts Chromium in a session apart.
+
+    A process that was being started while the others were listed shows at the next look, so looks
+    go on until one finds nothing.
+    """
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
-    for pid in survivors(token):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+    for _ in range(_LOOKS):
+        left = survivors(token)
+        if not left:
+            return
+        await _kill_and_wait(left)
+
+
+async def _kill_and_wait(pids: Iterable[int]) -> None:
+    """Kill these and wait for their ends; one that the kernel holds is not waited for longer."""
+    loop = asyncio.get_running_loop()
+    ends = []
+    with contextlib.ExitStack() as opened:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                handle, ended = os.pidfd_open(pid), asyncio.Event()
+                opened.callback(os.close, handle)
+                loop.add_reader(handle, ended.set)
+                opened.callback(loop.remove_reader, handle)
+                ends.append(ended.wait())
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_END_S):
+                await asyncio.gather(*ends)
 
 
 def survivors(token: str) -> list[int]:

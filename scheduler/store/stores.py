@@ -21,8 +21,8 @@ from scheduler.store.service import DatabaseLock, FileLock, Holder, Lock, adopt,
 from scheduler.store.state import StateStore
 from scheduler.store.writer import DEADLINE_S, Writer
 
-# History is written behind: nothing is decided by it.
-# What nobody hurries for waits for company: a commit costs more than what is written in it.
+# What nobody hurries for waits for company: a commit costs more than what is written in it. History
+# is written behind, as nothing is decided by it.
 _GATHER_S = {Store.SAMPLES: 1.0, Store.LEDGER: 0.2}
 
 

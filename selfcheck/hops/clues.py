@@ -199,7 +199,7 @@ def _at_store(route: RouteEvidence, inputs: Inputs, held: bool) -> Iterator[Clue
     else:
         yield from seen
         # What a queue holds was not discarded, unless the store tells its sender to wait.
-        waits = any(_TOO_FAST in line for line in balance.discards)
+        waits = any(_TOO_FAST in reason for reason in balance.dropped_by)
         if (waits or not held) and Part(route.backend) in suspects(route, inputs):
             yield from _of_discards(route, balance)
 
