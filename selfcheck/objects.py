@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from selfcheck.backends.http import ReadError, integer, member, number, parse_json, strings
+from selfcheck.backends.spans import part
 from selfcheck.canary.model import Canary
 
 CONTENT_TYPE = "application/json"
+# Of the fields of a record the document holds these.
+FIELDS = ("trace_id", "span_id")
 _STAMP_DIGITS = 19
 _STAMPED = re.compile(r"(?:^|/)(\d{19})-[^/]+$")
 
@@ -26,6 +29,7 @@ class Stored:
     body: str
     value: float
     attributes: Mapping[str, str]
+    fields: Mapping[str, str]
 
 
 def folder_of(canary: Canary) -> str:
@@ -78,6 +82,7 @@ def decode(body: bytes) -> Stored | None:
             text if isinstance(text, str) else "",
             number(member(told, "value")),
             strings(member(told, "attributes")),
+            {name: str(part(told, name) or "") for name in FIELDS},
         )
     except ReadError:
         return None

@@ -29,9 +29,7 @@ from selfcheck.canary.model import Canary, Signal
 CONTENT_TYPE = "application/x-protobuf"
 JSON_TYPE = "application/json"
 METRIC_NAME = "coalmine_canary"
-SPAN_NAME = "coalmine.canary"
 HOP_PREFIX = "coalmine.hop."
-SPAN_DURATION_NS = 1_000_000
 DEFAULT_PATHS: Mapping[Signal, str] = MappingProxyType(
     {Signal.LOGS: "/v1/logs", Signal.METRICS: "/v1/metrics", Signal.TRACES: "/v1/traces"}
 )
@@ -189,8 +187,8 @@ def _logs_request(canary: Canary) -> ExportRequest:
     record = logs.LogRecord(
         time_unix_nano=canary.stamp_ns,
         observed_time_unix_nano=canary.stamp_ns,
-        severity_number=logs.SEVERITY_NUMBER_INFO,
-        severity_text="INFO",
+        severity_number=logs.SeverityNumber.ValueType(canary.severity_number),
+        severity_text=canary.severity_text,
         body=AnyValue(string_value=canary.body),
         attributes=attributes(canary.attributes),
         trace_id=canary.trace_id,
@@ -233,10 +231,13 @@ def _trace_request(canary: Canary) -> ExportRequest:
     span = trace.Span(
         trace_id=canary.trace_id,
         span_id=canary.span_id,
-        name=SPAN_NAME,
-        kind=trace.Span.SPAN_KIND_INTERNAL,
+        name=canary.span_name,
+        kind=trace.Span.SpanKind.Value(f"SPAN_KIND_{canary.span_kind.upper()}"),
+        status=trace.Status(
+            code=trace.Status.StatusCode.Value(f"STATUS_CODE_{canary.span_status.upper()}")
+        ),
         start_time_unix_nano=canary.stamp_ns,
-        end_time_unix_nano=canary.stamp_ns + SPAN_DURATION_NS,
+        end_time_unix_nano=canary.stamp_ns + canary.span_duration_ns,
         attributes=attributes(canary.attributes),
     )
     scope = trace.ScopeSpans(scope=_SCOPE, spans=[span])

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 
 from selfcheck.backends.http import Json, ReadError, items, member, number, parse_json, text
 from selfcheck.backends.sightings import restored
+from selfcheck.backends.spans import part, span_id
 from selfcheck.canary.model import Canary
-from selfcheck.otlp import SPAN_DURATION_NS, SPAN_NAME
 
 # Segment times are seconds as JSON numbers: a float holds microseconds of them, no more.
 _US = 1000
+_FAILED = ("fault", "error", "throttle")
+_SUMMARY_FAILED = ("HasFault", "HasError", "HasThrottle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Segment:
     segment_id: str
     stamp_ns: int
     attributes: Mapping[str, str]
+    fields: Mapping[str, str]
 
 
 def trace_id_of(trace_id: str) -> str:
@@ -36,7 +39,7 @@ def trace_id_of(trace_id: str) -> str:
 
 def encode(canary: Canary) -> str:
     """The segment document that carries `canary` alone."""
-    end_ns = canary.stamp_ns + SPAN_DURATION_NS
+    end_ns = canary.stamp_ns + canary.span_duration_ns
     return json.dumps(
         {
             "name": canary.service_name,
@@ -44,9 +47,10 @@ def encode(canary: Canary) -> str:
             "trace_id": trace_id_of(canary.trace_id.hex()),
             "start_time": canary.stamp_ns // _US / 1e6,
             "end_time": end_ns // _US / 1e6,
+            **({"fault": True} if canary.span_status == "error" else {}),
             "annotations": {
                 "service_instance_id": canary.service_instance,
-                "span_name": SPAN_NAME,
+                "span_name": canary.span_name,
                 **{name.replace(".", "_"): value for name, value in canary.attributes.items()},
             },
         }
@@ -60,10 +64,19 @@ def decode(document: str, names: Mapping[str, str]) -> Segment:
     its own names.
     """
     told = parse_json(document.encode())
-    stamp_ns = round(number(member(told, "start_time")) * 1e6) * _US
-    metadata = _texts(told, "metadata", "default")
-    attributes = {**metadata, **restored(_texts(told, "annotations"), names)}
-    return Segment(text(member(told, "id")), stamp_ns, attributes)
+    segment_id, stamp_ns = text(member(told, "id")), _ns(member(told, "start_time"))
+    # A segment that is not closed yet has no end.
+    end = part(told, "end_time")
+    metadata, shown = _texts(told, "metadata", "default"), _texts(told, "annotations")
+    attributes = {**metadata, **restored(shown, names)}
+    fields = {
+        **_named(shown),
+        "span_status": "error" if any(part(told, name) for name in _FAILED) else "unset",
+        "span_id": span_id(segment_id),
+        "parent_span_id": span_id(part(told, "parent_id")),
+        "span_duration_ns": "0" if end is None else str(_ns(end) - stamp_ns),
+    }
+    return Segment(segment_id, stamp_ns, attributes, fields)
 
 
 def summarised(told: Json, names: Mapping[str, str]) -> Segment | None:
@@ -87,12 +100,26 @@ def summarised(told: Json, names: Mapping[str, str]) -> Segment | None:
     attributes = restored(found, names)
     if "canary.id" not in attributes:
         return None
-    return Segment("", round(start_s * 1e6) * _US, attributes)
+    failed = any(part(told, name) for name in _SUMMARY_FAILED)
+    fields = _named(found) | ({"span_status": "error"} if failed else {})
+    return Segment("", _ns(start_s), attributes, fields)
 
 
 def latest(segments: Iterable[Segment]) -> list[Segment]:
     """One segment an id, the last one sent: X-Ray lets a later document replace an earlier one."""
     return list({one.segment_id: one for one in segments}.values())
+
+
+def _ns(seconds: Json) -> int:
+    return round(number(seconds) * 1e6) * _US
+
+
+def _named(annotations: Mapping[str, str]) -> dict[str, str]:
+    """The span's name, where it was sent as an annotation.
+
+    A trace id is what segments and summaries are asked for by: under another one is nothing.
+    """
+    return {name: annotations[name] for name in ("span_name",) if name in annotations}
 
 
 def _texts(told: Json, *path: str) -> dict[str, str]:

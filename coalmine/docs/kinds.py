@@ -67,7 +67,7 @@ def _backend(kind: str, notes: Path) -> Iterator[str]:
     yield from table(("what", "declared"), _facts(said))
     yield ""
     yield from table(
-        ("access path", "floor", "canaries a read", "signals", "what it is for"),
+        ("access path", "floor", "canaries a read", "signals", "what it is for", "fields compared"),
         [_path(path) for path in said.paths],
     )
     yield ""
@@ -144,7 +144,9 @@ def _path(path: AccessPath) -> tuple[str, ...]:
         use = "judges the store's cache"
     elif path.counts_only:
         use = "counts only: judges this way of asking"
-    return f"`{path.name}`", f"{path.floor_s:g} s", many, ", ".join(sorted(path.signals)), use
+    fields = ", ".join(f"`{name}`" for name in sorted(path.shows)) or "none"
+    signals = ", ".join(sorted(path.signals))
+    return f"`{path.name}`", f"{path.floor_s:g} s", many, signals, use, fields
 
 
 def _precision(precision_ns: int) -> str:

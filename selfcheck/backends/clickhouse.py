@@ -41,12 +41,14 @@ from selfcheck.backends.protocol import (
     WriteRule,
 )
 from selfcheck.backends.sightings import Record, restored, sent_names
+from selfcheck.canary.fields import kind_of, status_of
 from selfcheck.canary.model import Canary, Signal
 
 _ALL = frozenset(Signal)
 # The exporter's batches and the server's asynchronous inserts are seconds behind.
-BY_ID = AccessPath("by_id", 1.0, batched=True, signals=_ALL)
-SEARCH = AccessPath("search", 1.0, batched=True, signals=_ALL)
+_SHOWS = frozenset(name for layout in sql.LAYOUTS.values() for name in layout.fields)
+BY_ID = AccessPath("by_id", 1.0, batched=True, signals=_ALL, shows=_SHOWS)
+SEARCH = AccessPath("search", 1.0, batched=True, signals=_ALL, shows=_SHOWS)
 AGGREGATE = AccessPath("aggregate", 1.0, batched=True, signals=_ALL, counts_only=True)
 _TABLE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$"
 _NOT_FOUND = frozenset({int(HTTPStatus.NOT_FOUND)})
@@ -297,8 +299,16 @@ def _records(rows: Sequence[Json], question: Question, path: AccessPath) -> list
         if body is not None and path.name == SEARCH.name:
             # The search is for the line: it must not need the attribute.
             own = next((word for word in body.split() if word in ids), "")
-        found.append(Record(own, integer(member(row, "stamp")), body, None, attributes))
+        fields = _fields(row, question.signal)
+        found.append(Record(own, integer(member(row, "stamp")), body, None, attributes, fields))
     return found
+
+
+def _fields(row: Json, signal: Signal) -> dict[str, str]:
+    """The exporter's columns; its words for kinds and statuses differ by its version."""
+    told = {name: str(member(row, name)) for name in sql.LAYOUTS[signal].fields}
+    spelled = {"span_kind": kind_of, "span_status": status_of}
+    return {name: spelled.get(name, str)(value) for name, value in told.items()}
 
 
 def _sample(row: Json) -> Sample:

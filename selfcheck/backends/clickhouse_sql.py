@@ -22,13 +22,15 @@ INSTANCE, ROUTE = "coalmine.instance", "coalmine.route"
 class Layout:
     """Which columns of a table hold what.
 
-    shows: further columns that a read asks for. days: a column of whole seconds that the table is
-    parted by, where it has one: without it no part is left out. Newer tables of logs have it.
+    shows: further columns that a read asks for; fields: those that hold fields of the record.
+    days: a column of whole seconds that the table is parted by, where it has one: without it no
+    part is left out. Newer tables of logs have it.
     """
 
     stamp: str
     attributes: str
     shows: Mapping[str, str]
+    fields: Mapping[str, str]
     needs: frozenset[str]
     days: str = ""
 
@@ -38,14 +40,32 @@ LAYOUTS: Mapping[Signal, Layout] = {
         "Timestamp",
         "LogAttributes",
         {"body": "Body"},
-        frozenset({"ServiceName", "TraceId"}),
+        {
+            "trace_id": "TraceId",
+            "span_id": "SpanId",
+            "severity_text": "SeverityText",
+            "severity_number": "SeverityNumber",
+        },
+        frozenset({"ServiceName"}),
         "TimestampTime",
     ),
     Signal.TRACES: Layout(
-        "Timestamp", "SpanAttributes", {}, frozenset({"ServiceName", "TraceId", "SpanName"})
+        "Timestamp",
+        "SpanAttributes",
+        {},
+        {
+            "trace_id": "TraceId",
+            "span_id": "SpanId",
+            "parent_span_id": "ParentSpanId",
+            "span_name": "SpanName",
+            "span_kind": "SpanKind",
+            "span_status": "StatusCode",
+            "span_duration_ns": "Duration",
+        },
+        frozenset({"ServiceName"}),
     ),
     Signal.METRICS: Layout(
-        "TimeUnix", "Attributes", {"value": "Value"}, frozenset({"ServiceName", "MetricName"})
+        "TimeUnix", "Attributes", {"value": "Value"}, {}, frozenset({"ServiceName", "MetricName"})
     ),
 }
 
@@ -146,7 +166,7 @@ def rows(table: str, signal: Signal, where: Where, limit: int) -> str:
     """A page of records in the order of their times."""
     layout = LAYOUTS[signal]
     stamp = f"toUnixTimestamp64Nano({layout.stamp})"
-    shown = {"stamp": stamp, **layout.shows, "attributes": layout.attributes}
+    shown = {"stamp": stamp, **layout.shows, **layout.fields, "attributes": layout.attributes}
     columns = ", ".join(f"{what} AS {name}" for name, what in shown.items())
     return select(columns, table, where, f"ORDER BY {layout.stamp} LIMIT {limit}")
 
@@ -181,7 +201,8 @@ def checked(table: str, signal: Signal, described: Sequence[Json]) -> Times:
     """
     layout = LAYOUTS[signal]
     types = {text(member(one, "name")): text(member(one, "type")) for one in described}
-    needed = {layout.stamp, layout.attributes, *layout.shows.values(), *layout.needs}
+    shown = {*layout.shows.values(), *layout.fields.values()}
+    needed = {layout.stamp, layout.attributes, *shown, *layout.needs}
     missing = sorted(needed - types.keys())
     if missing:
         told = f"{table} has no column {', '.join(missing)}: another schema than the exporter's"

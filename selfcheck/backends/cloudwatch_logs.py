@@ -20,6 +20,7 @@ from selfcheck.backends.aws_store import AwsStore, AwsStoreOptions
 from selfcheck.backends.http import Json, ReadSession, integer, items, member, text
 from selfcheck.backends.protocol import AccessPath, Declaration, Dedupe, Question, WriteRule
 from selfcheck.backends.sightings import Record
+from selfcheck.canary.fields import LOG_FIELDS
 from selfcheck.canary.model import Signal
 
 TARGET = "Logs_20140328"
@@ -27,8 +28,9 @@ CONTENT_TYPE = "application/x-amz-json-1.1"
 # The names by which AWS's own OTLP endpoint is told where lines go.
 GROUP_HEADER, STREAM_HEADER = "x-aws-log-group", "x-aws-log-stream"
 _LOGS = frozenset({Signal.LOGS})
-BY_ID = AccessPath("by_id", 1.0, batched=True, signals=_LOGS)
-SEARCH = AccessPath("search", 1.0, batched=True, signals=_LOGS)
+_SHOWS = frozenset(LOG_FIELDS)
+BY_ID = AccessPath("by_id", 1.0, batched=True, signals=_LOGS, shows=_SHOWS)
+SEARCH = AccessPath("search", 1.0, batched=True, signals=_LOGS, shows=_SHOWS)
 _MS = 1_000_000
 _NO_GROUP = "ResourceNotFoundException"
 # A quoted phrase of these characters means itself in a filter pattern.
@@ -49,11 +51,12 @@ class CloudwatchLogsOptions(AwsStoreOptions):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One log event: its own time, its body and its attributes."""
+    """One log event: its own time, its body, its attributes and its fields."""
 
     stamp_ns: int
     body: str
     attributes: Mapping[str, str]
+    fields: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class CloudwatchLogsBackend(AwsStore):
         else:
             found = self._stream(session, start_ms, end_ms)
         return [
-            Record(_id_of(one, ids, path), one.stamp_ns, one.body, None, one.attributes)
+            Record(_id_of(one, ids, path), one.stamp_ns, one.body, None, one.attributes, one.fields)
             async for one in found
         ]
 
@@ -189,11 +192,24 @@ def _event(stamp_ms: int, message: str) -> Event:
     except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict) or not isinstance(told.get("body"), str):
-        return Event(stamp_ms * _MS, message, {})
+        return Event(stamp_ms * _MS, message, {}, {})
     named = told.get("attributes")
     attributes = named if isinstance(named, dict) else {}
     shown = {name: value for name, value in attributes.items() if isinstance(value, str)}
-    return Event(stamp_ms * _MS, told["body"], shown)
+    return Event(stamp_ms * _MS, told["body"], shown, _fields(told))
+
+
+def _fields(told: Mapping[str, Json]) -> dict[str, str]:
+    """Those of a record that has any, under the exporter's names or those of OTLP in JSON."""
+    found = {name: told.get(name, told.get(_camel(name))) for name in LOG_FIELDS}
+    if all(value is None for value in found.values()):
+        return {}
+    return {name: "" if value is None else str(value) for name, value in found.items()}
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.title() for word in rest)
 
 
 def _id_of(event: Event, ids: frozenset[str], path: AccessPath) -> str:

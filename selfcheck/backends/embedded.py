@@ -33,12 +33,14 @@ from selfcheck.backends.protocol import (
     WriteRule,
 )
 from selfcheck.backends.sightings import Record
+from selfcheck.canary.fields import LOG_FIELDS, SPAN_FIELDS
 from selfcheck.canary.model import Canary, Signal
 from selfcheck.otlp import DEFAULT_PATHS
 
 _ALL = frozenset(Signal)
-BY_ID = AccessPath("by_id", 0.0, batched=False, signals=_ALL)
-SEARCH = AccessPath("search", 0.0, batched=True, signals=_ALL)
+_SHOWS = frozenset({*LOG_FIELDS, *SPAN_FIELDS})
+BY_ID = AccessPath("by_id", 0.0, batched=False, signals=_ALL, shows=_SHOWS)
+SEARCH = AccessPath("search", 0.0, batched=True, signals=_ALL, shows=_SHOWS)
 
 
 class EmbeddedOptions(HttpStoreOptions):
@@ -153,4 +155,5 @@ def _record(found: Json) -> Record:
         None if body is None else text(body),
         None if value is None else number(value),
         strings(member(found, "attributes")),
+        strings(member(found, "fields")),
     )

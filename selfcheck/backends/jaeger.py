@@ -26,13 +26,13 @@ from selfcheck.backends.protocol import (
     WriteRule,
 )
 from selfcheck.backends.sightings import Record
-from selfcheck.backends.spans import Span, canary_ids, trace_ids_of, whole_id
+from selfcheck.backends.spans import ALL_FIELDS, Span, canary_ids, trace_ids_of, whole_id
 from selfcheck.canary.model import Signal
 from selfcheck.otlp import DEFAULT_PATHS
 
 _TRACES = frozenset({Signal.TRACES})
-BY_ID = AccessPath("by_id", 1.0, batched=False, signals=_TRACES)
-SEARCH = AccessPath("search", 1.0, batched=True, signals=_TRACES)
+BY_ID = AccessPath("by_id", 1.0, batched=False, signals=_TRACES, shows=ALL_FIELDS)
+SEARCH = AccessPath("search", 1.0, batched=True, signals=_TRACES, shows=ALL_FIELDS)
 _US = 1000
 _NOT_FOUND = frozenset({int(HTTPStatus.NOT_FOUND)})
 _APIS: Mapping[str, tuple[JaegerApi, ...]] = {"auto": (V3(), V1()), "v3": (V3(),), "v1": (V1(),)}

@@ -6,7 +6,7 @@ jaegertracing.io/docs APIs and cmd/query of 1.62 and 2.0, 2026-11.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -16,7 +16,8 @@ from core.outbound.protocol import Response
 from core.reason import Reason
 from selfcheck.backends.http import Json, Query, ReadError, integer, items, member, parse_json, text
 from selfcheck.backends.sightings import Record
-from selfcheck.backends.spans import CANARY_ID, Span, otlp_spans, part, whole_id
+from selfcheck.backends.spans import CANARY_ID, Span, otlp_spans, part, span_id, whole_id
+from selfcheck.canary.fields import kind_of, status_of, type_field
 
 _US = 1000
 _SECOND_US = 1_000_000
@@ -138,17 +139,41 @@ def _refuse_bare(response: Response) -> None:
 
 
 def _v1_spans(trace: Json) -> list[Span]:
-    processes, found = member(trace, "processes"), []
-    for span in items(member(trace, "spans")):
-        tags = {
-            text(member(tag, "key")): str(member(tag, "value"))
-            for tag in items(member(span, "tags"))
-        }
-        stamp_ns = integer(member(span, "startTime")) * _US
-        service = text(member(processes, text(member(span, "processID")), "serviceName"))
-        record = Record(tags.get(CANARY_ID, ""), stamp_ns, None, None, tags)
-        found.append(Span(whole_id(text(member(span, "traceID"))), service, record))
-    return found
+    processes = member(trace, "processes")
+    return [_v1_span(span, processes) for span in items(member(trace, "spans"))]
+
+
+def _v1_span(span: Json, processes: Json) -> Span:
+    tags = {
+        text(member(tag, "key")): str(member(tag, "value")) for tag in items(member(span, "tags"))
+    }
+    trace_id, stamp_ns = whole_id(text(member(span, "traceID"))), integer(member(span, "startTime"))
+    fields = {
+        "trace_id": trace_id,
+        "span_id": span_id(part(span, "spanID")),
+        "parent_span_id": _parent(items(part(span, "references") or [])),
+        "span_name": text(part(span, "operationName") or ""),
+        "span_kind": kind_of(tags.get("span.kind", "")),
+        "span_status": status_of(tags.get("otel.status_code", "")),
+        "span_duration_ns": str(integer(part(span, "duration") or 0) * _US),
+        **_types(items(member(span, "tags"))),
+    }
+    service = text(member(processes, text(member(span, "processID")), "serviceName"))
+    record = Record(tags.get(CANARY_ID, ""), stamp_ns * _US, None, None, tags, fields)
+    return Span(trace_id, service, record)
+
+
+def _parent(references: Sequence[Json]) -> str:
+    """The span that this one is a child of, not those that it only follows or links to."""
+    for one in references:
+        if part(one, "refType") == "CHILD_OF":
+            return span_id(part(one, "spanID"))
+    return ""
+
+
+def _types(tags: Sequence[Json]) -> dict[str, str]:
+    shown = ((text(member(tag, "key")), text(part(tag, "type") or "string")) for tag in tags)
+    return {type_field(key): kind for key, kind in shown if kind != "string"}
 
 
 def _rfc3339(unix_us: int) -> str:

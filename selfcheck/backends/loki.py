@@ -39,11 +39,13 @@ from selfcheck.backends.protocol import (
 )
 from selfcheck.backends.sightings import Record, restored, sent_names
 from selfcheck.backends.spans import part
+from selfcheck.canary.fields import LOG_FIELDS
 from selfcheck.canary.model import Canary, Signal
 
 _LOGS = frozenset({Signal.LOGS})
-BY_ID = AccessPath("by_id", 0.01, batched=True, signals=_LOGS)
-SEARCH = AccessPath("search", 0.01, batched=True, signals=_LOGS)
+_SHOWS = frozenset(LOG_FIELDS)
+BY_ID = AccessPath("by_id", 0.01, batched=True, signals=_LOGS, shows=_SHOWS)
+SEARCH = AccessPath("search", 0.01, batched=True, signals=_LOGS, shows=_SHOWS)
 AGGREGATE = AccessPath("aggregate", 0.01, batched=True, signals=_LOGS, counts_only=True)
 AGGREGATE_CACHED = AccessPath(
     "aggregate_cached", 0.01, batched=True, signals=_LOGS, cached=True, counts_only=True
@@ -127,10 +129,7 @@ class LokiBackend(HttpStore):
         ids = frozenset(canary.canary_id for canary in question.canaries)
         find = _metadata_id if by_id else _line_id(ids)
         names = sent_names(question.canaries)
-        return [
-            Record(find(e), e.stamp_ns, e.line, None, restored(dict(e.labels), names))
-            for e in entries
-        ]
+        return [_record(find(entry), entry, names) for entry in entries]
 
     async def newest_ns(self, session: ReadSession, selector: str, window_s: float) -> int | None:
         """Of the newest line matching the LogQL `selector`."""
@@ -188,6 +187,14 @@ class LokiBackend(HttpStore):
                 raise ReadError(Reason.READBACK, f"{limit} lines or more at one timestamp")
             # The last stamp is asked for again: a page may end between lines that share it.
             start_ns = last_ns
+
+
+def _record(canary_id: str, entry: Entry, names: Mapping[str, str]) -> Record:
+    """`entry`; what OTLP has as fields stands in structured metadata, or is not there."""
+    labels = dict(entry.labels)
+    fields = {name: labels.get(name, "") for name in LOG_FIELDS}
+    attributes = restored(labels, names)
+    return Record(canary_id, entry.stamp_ns, entry.line, None, attributes, fields)
 
 
 async def _counted(

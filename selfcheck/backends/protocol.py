@@ -30,6 +30,7 @@ class AccessPath:
     cached: the store may answer from a cache. counts_only: it tells how many records there are,
     not their stamps. Both kinds are asked to judge the path itself; they are never evidence for or
     against a canary.
+    shows: fields of its records (`canary.fields`) that it tells whenever it shows one.
     """
 
     name: str
@@ -38,6 +39,7 @@ class AccessPath:
     signals: frozenset[Signal]
     cached: bool = False
     counts_only: bool = False
+    shows: frozenset[str] = frozenset()
 
     @property
     def evidence(self) -> bool:

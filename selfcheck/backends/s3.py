@@ -24,11 +24,22 @@ from selfcheck.backends.listing import Listed, parse_page
 from selfcheck.backends.protocol import AccessPath, Declaration, Dedupe, Question, WriteRule
 from selfcheck.backends.sightings import Record
 from selfcheck.canary.model import Canary, Signal
-from selfcheck.objects import CONTENT_TYPE, decode, encode, folder_of, key_of, stamp_in, stamp_text
+from selfcheck.objects import (
+    CONTENT_TYPE,
+    FIELDS,
+    Stored,
+    decode,
+    encode,
+    folder_of,
+    key_of,
+    stamp_in,
+    stamp_text,
+)
 
 _ALL = frozenset(Signal)
-BY_ID = AccessPath("by_id", 0.0, batched=False, signals=_ALL)
-SEARCH = AccessPath("search", 0.0, batched=True, signals=_ALL)
+_SHOWS = frozenset(FIELDS)
+BY_ID = AccessPath("by_id", 0.0, batched=False, signals=_ALL, shows=_SHOWS)
+SEARCH = AccessPath("search", 0.0, batched=True, signals=_ALL, shows=_SHOWS)
 _NOT_FOUND = frozenset({int(HTTPStatus.NOT_FOUND)})
 _ABSENT = frozenset({"NoSuchKey", "NoSuchBucket"})
 _EXCERPT = 120
@@ -135,8 +146,9 @@ class S3Backend(AwsStore):
         object: only then it is opened. One that is listed and cannot be opened is there.
         """
         if listed.etag == md5(encode(canary), usedforsecurity=False).hexdigest():
-            value, attributes = canary.value, canary.attributes
-            return Record(canary.canary_id, canary.stamp_ns, canary.body, value, attributes)
+            fields = {"trace_id": canary.trace_id.hex(), "span_id": canary.span_id.hex()}
+            same = Stored(canary.stamp_ns, canary.body, canary.value, canary.attributes, fields)
+            return _shown(canary, same)
         opened = await self._object(session, canary)
         return opened or Record(canary.canary_id, canary.stamp_ns, None, None, {})
 
@@ -180,13 +192,18 @@ def _absent(session: ReadSession, response: Response) -> None:
         raise session.client.refusal(response)
 
 
+def _shown(canary: Canary, stored: Stored) -> Record:
+    """A sample has no fields: those of the document are there for all signals."""
+    fields = {} if canary.signal is Signal.METRICS else stored.fields
+    content = (stored.stamp_ns, stored.body, stored.value, stored.attributes, fields)
+    return Record(canary.canary_id, *content)
+
+
 def _record(canary: Canary, response: Response) -> Record:
     """The object under the canary's key; its name is its identity, its document the content."""
     stored = decode(response.body)
     if stored is not None:
-        return Record(
-            canary.canary_id, stored.stamp_ns, stored.body, stored.value, stored.attributes
-        )
+        return _shown(canary, stored)
     content_type = (response.header("content-type") or "").partition(";")[0].strip()
     if content_type != CONTENT_TYPE:
         raise ReadError(Reason.BACKEND_PROTOCOL, f"an object of type {content_type or 'none'}")

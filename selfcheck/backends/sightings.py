@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from selfcheck.backends.protocol import Dedupe
 from selfcheck.canary.model import Canary, Sighting
@@ -20,6 +20,7 @@ class Record:
     body: str | None
     value: float | None
     attributes: Mapping[str, str]
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 def sightings(
@@ -34,7 +35,7 @@ def sightings(
     counts = Counter(record.canary_id for record in found)
     distinct: dict[Hashable, Record] = {}
     for record in found:
-        shown = frozenset(record.attributes.items())
+        shown = (frozenset(record.attributes.items()), frozenset(record.fields.items()))
         key = (record.canary_id, record.stamp_ns, record.body, record.value, shown)
         distinct.setdefault(key, record)
     return tuple(_sighting(record, counts, dedupe) for record in distinct.values())
@@ -70,4 +71,5 @@ def _sighting(record: Record, counts: Mapping[str, int], dedupe: Dedupe) -> Sigh
         record.value,
         record.attributes,
         hop_stamps(record.attributes),
+        record.fields,
     )

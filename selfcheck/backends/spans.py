@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from core.reason import Reason
 from selfcheck.backends.http import Json, ReadError, integer, items, member, text
 from selfcheck.backends.sightings import Record
+from selfcheck.canary.fields import SPAN_FIELDS, kind_of, status_of, type_field
 from selfcheck.canary.model import Canary
 
 CANARY_ID = "canary.id"
+ALL_FIELDS = frozenset(SPAN_FIELDS)
 _HEX = re.compile(r"[0-9a-f]{1,32}")
-_TRACE_ID_BYTES = 16
+_TRACE_ID_BYTES, _SPAN_ID_BYTES = 16, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,21 @@ def whole_id(shown: str) -> str:
     elif _HEX.fullmatch(lower := shown.lower()):
         return lower.zfill(2 * _TRACE_ID_BYTES)
     raise ReadError(Reason.BACKEND_PROTOCOL, "a trace id that cannot be read")
+
+
+def span_id(shown: Json) -> str:
+    """A span's id as 16 hex digits, from hex or from padded base64; "" for none. Raises ReadError.
+
+    The id of no span is left out, empty or all zeros.
+    """
+    told = text(shown or "")
+    if told.endswith("="):
+        try:
+            told = base64.b64decode(told, validate=True).hex()
+        except binascii.Error as exc:
+            raise ReadError(Reason.BACKEND_PROTOCOL, "a span id that cannot be read") from exc
+    digits = told.lower().lstrip("0")
+    return digits.zfill(2 * _SPAN_ID_BYTES) if digits else ""
 
 
 def trace_ids_of(canaries: Iterable[Canary]) -> list[str]:
@@ -83,8 +100,30 @@ def _resource(one: Json) -> Iterator[Span]:
 def _span(span: Json, service: str) -> Span:
     attributes = otlp_attributes(part(span, "attributes"))
     stamp_ns = integer(member(span, "startTimeUnixNano"))
-    record = Record(attributes.get(CANARY_ID, ""), stamp_ns, None, None, attributes)
-    return Span(whole_id(text(member(span, "traceId"))), service, record)
+    trace_id = whole_id(text(member(span, "traceId")))
+    fields = {
+        "trace_id": trace_id,
+        "span_id": span_id(part(span, "spanId")),
+        "parent_span_id": span_id(part(span, "parentSpanId")),
+        "span_name": text(part(span, "name") or ""),
+        "span_kind": kind_of(part(span, "kind") or 0),
+        "span_status": status_of(part(part(span, "status") or {}, "code") or 0),
+        "span_duration_ns": str(integer(part(span, "endTimeUnixNano") or 0) - stamp_ns),
+        **otlp_types(part(span, "attributes")),
+    }
+    record = Record(attributes.get(CANARY_ID, ""), stamp_ns, None, None, attributes, fields)
+    return Span(trace_id, service, record)
+
+
+def otlp_types(pairs: Json) -> dict[str, str]:
+    """The types of those OTLP attributes that are no text, as fields. Raises ReadError."""
+    values = ((text(member(pair, "key")), part(pair, "value")) for pair in items(pairs or []))
+    kinds = ((key, next(iter(value), "")) for key, value in values if isinstance(value, Mapping))
+    return {
+        type_field(key): kind.removesuffix("Value")
+        for key, kind in kinds
+        if kind not in {"stringValue", ""}
+    }
 
 
 def _value(value: Json) -> str:

@@ -39,27 +39,35 @@ from selfcheck.backends.protocol import (
 )
 from selfcheck.backends.sightings import Record
 from selfcheck.backends.spans import (
+    ALL_FIELDS,
     CANARY_ID,
     Span,
     canary_ids,
     otlp_attributes,
     otlp_spans,
+    otlp_types,
     part,
+    span_id,
     trace_ids_of,
     whole_id,
 )
+from selfcheck.canary.fields import kind_of, status_of
 from selfcheck.canary.model import Signal
 from selfcheck.otlp import DEFAULT_PATHS
 
 _TRACES = frozenset({Signal.TRACES})
 _INDEX_S = 31.0
-BY_ID = AccessPath("by_id", 0.01, batched=False, signals=_TRACES)
-SEARCH = AccessPath("search", _INDEX_S, batched=True, signals=_TRACES)
+BY_ID = AccessPath("by_id", 0.01, batched=False, signals=_TRACES, shows=ALL_FIELDS)
+SEARCH = AccessPath(
+    "search", _INDEX_S, batched=True, signals=_TRACES, shows=ALL_FIELDS - {"parent_span_id"}
+)
 AGGREGATE = AccessPath("aggregate", _INDEX_S, batched=True, signals=_TRACES, counts_only=True)
 _SECOND_NS = 10**9
 _NOT_FOUND = frozenset({int(HTTPStatus.NOT_FOUND)})
 # Tempo refuses more spans of one trace than that (`max_spans_per_span_set`); unasked it shows 3.
 _SPANS = 100
+# Fields that a search shows where it is asked for them: the name as such, the rest as attributes.
+_INTRINSICS = ("name", "kind", "status")
 # More copies than this of one id say nothing that this many do not.
 _COPIES = 100
 
@@ -134,7 +142,8 @@ class TempoBackend(HttpStore):
         if path.counts_only:
             return await _counted(session, question, start_s, end_s)
         names = sorted({name for canary in question.canaries for name in canary.attributes})
-        query = f"{_filter(question)} | select({', '.join(_name(name) for name in names)})"
+        shown = ", ".join([*(_name(name) for name in names), *_INTRINSICS])
+        query = f"{_filter(question)} | select({shown})"
         found = await self._search(session, query, start_s, end_s)
         return [span.record for spans in found.values() for span in spans]
 
@@ -269,7 +278,16 @@ def _found(trace: Json) -> tuple[str, list[Span]]:
 def _span(trace_id: str, span: Json) -> Span:
     attributes = otlp_attributes(part(span, "attributes"))
     stamp_ns = integer(member(span, "startTimeUnixNano"))
-    record = Record(attributes.get(CANARY_ID, ""), stamp_ns, None, None, attributes)
+    fields = {
+        "trace_id": trace_id,
+        "span_id": span_id(part(span, "spanID")),
+        "span_name": text(part(span, "name") or ""),
+        "span_kind": kind_of(attributes.pop("kind", "")),
+        "span_status": status_of(attributes.pop("status", "")),
+        "span_duration_ns": str(integer(part(span, "durationNanos") or 0)),
+        **otlp_types(part(span, "attributes")),
+    }
+    record = Record(attributes.get(CANARY_ID, ""), stamp_ns, None, None, attributes, fields)
     return Span(trace_id, attributes.get("service.name", ""), record)
 
 

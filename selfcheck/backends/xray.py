@@ -26,9 +26,11 @@ from selfcheck.canary.model import Signal
 from selfcheck.segments import Segment, decode, latest, summarised, trace_id_of
 
 _TRACES = frozenset({Signal.TRACES})
-BY_ID = AccessPath("by_id", 5.0, batched=False, signals=_TRACES)
+_NAME = frozenset({"span_name"})
+_SHOWS = _NAME | {"span_status", "span_id", "parent_span_id", "span_duration_ns"}
+BY_ID = AccessPath("by_id", 5.0, batched=False, signals=_TRACES, shows=_SHOWS)
 # Not batched: several canaries are not to wait for the index where by id shows them at once.
-SEARCH = AccessPath("search", 30.0, batched=False, signals=_TRACES)
+SEARCH = AccessPath("search", 30.0, batched=False, signals=_TRACES, shows=_NAME)
 _MS = 1_000_000
 _IDS_IN_CALL = 5
 _LONGEST_S = 6 * 3600
@@ -169,7 +171,8 @@ class XrayBackend(AwsStore):
 
 
 def _record(one: Segment) -> Record:
-    return Record(one.attributes.get("canary.id", ""), one.stamp_ns, None, None, one.attributes)
+    canary_id = one.attributes.get("canary.id", "")
+    return Record(canary_id, one.stamp_ns, None, None, one.attributes, one.fields)
 
 
 def _told(trace: Json, names: Mapping[str, str]) -> list[Segment]:

@@ -34,12 +34,22 @@ from selfcheck.backends.protocol import (
     WriteRule,
 )
 from selfcheck.backends.sightings import Record
-from selfcheck.backends.spans import CANARY_ID, Span, canary_ids, part, trace_ids_of, whole_id
+from selfcheck.backends.spans import (
+    ALL_FIELDS,
+    CANARY_ID,
+    Span,
+    canary_ids,
+    part,
+    span_id,
+    trace_ids_of,
+    whole_id,
+)
+from selfcheck.canary.fields import kind_of, status_of
 from selfcheck.canary.model import Signal
 
 _TRACES = frozenset({Signal.TRACES})
-BY_ID = AccessPath("by_id", 1.0, batched=False, signals=_TRACES)
-SEARCH = AccessPath("search", 1.0, batched=True, signals=_TRACES)
+BY_ID = AccessPath("by_id", 1.0, batched=False, signals=_TRACES, shows=ALL_FIELDS)
+SEARCH = AccessPath("search", 1.0, batched=True, signals=_TRACES, shows=ALL_FIELDS)
 _US = 1000
 _MS = 1_000_000
 _NOT_FOUND = frozenset({int(HTTPStatus.NOT_FOUND)})
@@ -195,6 +205,15 @@ def _span(span: Json) -> Span:
     stamp_us, endpoint = part(span, "timestamp"), part(span, "localEndpoint")
     service = part(endpoint, "serviceName") if endpoint is not None else None
     stamp_ns = None if stamp_us is None else integer(stamp_us) * _US
-    record = Record(tags.get(CANARY_ID, ""), stamp_ns, None, None, tags)
     trace_id = whole_id(text(member(span, "traceId")))
+    fields = {
+        "trace_id": trace_id,
+        "span_id": span_id(part(span, "id")),
+        "parent_span_id": span_id(part(span, "parentId")),
+        "span_name": text(part(span, "name") or ""),
+        "span_kind": kind_of(part(span, "kind") or ""),
+        "span_status": "error" if "error" in tags else status_of(tags.get("otel.status_code", "")),
+        "span_duration_ns": str(integer(part(span, "duration") or 0) * _US),
+    }
+    record = Record(tags.get(CANARY_ID, ""), stamp_ns, None, None, tags, fields)
     return Span(trace_id, "" if service is None else text(service), record)

@@ -266,10 +266,13 @@ class RouteBook:
         verified = self._rows.verified
         return age_bounds_s(verified, now)[1] if verified else None
 
-    def evidence(self, now: Instant, pace: float = 1.0, capped: str = "") -> Evidence:
+    def evidence(
+        self, now: Instant, pace: float = 1.0, capped: str = "", denied: str = ""
+    ) -> Evidence:
         """What the verdict of the route is made of at `now`.
 
         pace: by how much a cap stretches the interval. capped: why nothing is sent, in words.
+        denied: how the store's access paths deny what it holds, in words.
         """
         every_s = self._spec.every_s * pace
         limit = freshness_limit_s(every_s, self.learned.deadline_s, self._rules.confirm_after)
@@ -285,6 +288,7 @@ class RouteBook:
             capped=capped,
             slower=self._slower(now, surely=True),
             still_slower=self._slower(now, surely=False),
+            denied=denied,
         )
 
     def _slower(self, now: Instant, *, surely: bool) -> str:

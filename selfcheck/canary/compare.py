@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from core.text import safe_text
+from selfcheck.canary.fields import sent_fields
 from selfcheck.canary.model import Canary, Sighting, Signal
 
 DIFF_BYTES = 4096
@@ -28,8 +29,8 @@ def same_record(
 def difference(canary: Canary, sightings: Sequence[Sighting]) -> str:
     """What was altered, at most 4 KiB; empty when nothing was. Added attributes do not count.
 
-    Parts that the access path does not show are not compared: a body or value of None, and
-    attributes when not one of the canary's own is among them.
+    Parts that the access path does not show are not compared: a body or value of None, fields
+    that are left out, and attributes when not one of the canary's own is among them.
     """
     text = "\n".join(change for one in sightings for change in _changes(canary, one))
     return text.encode()[:DIFF_BYTES].decode(errors="ignore")
@@ -41,14 +42,18 @@ def _changes(canary: Canary, sighting: Sighting) -> Iterator[str]:
             yield f"value: sent {canary.value:g}, stored {sighting.value:g}"
     elif sighting.body is not None and sighting.body != canary.body:
         yield f"body: sent {_shown(canary.body)}, stored {_shown(sighting.body)}"
-    if not canary.attributes.keys() & sighting.attributes.keys():
-        return
-    for name, sent in canary.attributes.items():
-        stored = sighting.attributes.get(name)
-        if stored is None:
-            yield f"attribute {name}: sent {_shown(sent)}, missing"
-        elif stored != sent:
-            yield f"attribute {name}: sent {_shown(sent)}, stored {_shown(stored)}"
+    if canary.attributes.keys() & sighting.attributes.keys():
+        for name, sent in canary.attributes.items():
+            stored = sighting.attributes.get(name)
+            if stored is None:
+                yield f"attribute {name}: sent {_shown(sent)}, missing"
+            elif stored != sent:
+                yield f"attribute {name}: sent {_shown(sent)}, stored {_shown(stored)}"
+    # Most reads show none: what was sent is then not worked out.
+    sent_as = sent_fields(canary) if sighting.fields else {}
+    for name, told in sighting.fields.items():
+        if told != (sent := sent_as.get(name, told)):
+            yield f"{name}: sent {_shown(sent)}, stored {_shown(told)}"
 
 
 def _shown(text: str) -> str:

@@ -431,11 +431,8 @@ class RouteCycle:
         pace, capped = self._volume.pace(), ""
         if math.isinf(pace):
             pace, capped = 1.0, self._volume.told()
-        evidence = self._book.evidence(now, pace, capped)
-        found = route_verdict(evidence, self._rules, self._verdict)
-        if found.verdict is Verdict.OK and (told := self._paths.trouble()):
-            return RouteVerdict(Verdict.DEGRADED, Reason.SILENT_LOSS, told)
-        return found
+        evidence = self._book.evidence(now, pace, capped, self._paths.denied())
+        return route_verdict(evidence, self._rules, self._verdict)
 
     def status(self) -> RouteStatus:
         """The route at this moment: its verdict has aged, whether or not a read got through."""

@@ -49,6 +49,7 @@ class Canary:
     stamp_ns: event time, Unix nanoseconds; whole seconds for metrics.
     beat: the number that the log, the exemplar and the trace of one group share.
     value: the sample's value, for metrics the sequence number.
+    span_*: of traces, severity_*: of logs, in OTLP's words; of no canary they are others.
     """
 
     key: CanaryKey
@@ -63,6 +64,12 @@ class Canary:
     body: str
     value: float
     attributes: Mapping[str, str]
+    span_name: str = "coalmine.canary"
+    span_kind: str = "internal"
+    span_status: str = "unset"
+    span_duration_ns: int = 1_000_000
+    severity_text: str = "INFO"
+    severity_number: int = 9
 
 
 class Sent(StrEnum):
@@ -98,6 +105,7 @@ class Sighting:
     stamp_ns: the record's own timestamp at the store's precision: the only proof of identity, so
     that a path which counts only (None) proves nothing of a canary.
     copies: how many records with this id the store returned (None = not observable).
+    fields: what else the record shows, as `canary.fields` spells it.
     """
 
     canary_id: str
@@ -107,6 +115,7 @@ class Sighting:
     value: float | None
     attributes: Mapping[str, str]
     hop_stamps: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

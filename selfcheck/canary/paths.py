@@ -200,8 +200,8 @@ class AccessPaths:
         """All paths, cheapest first, then those that are only watched."""
         return tuple(tally.status() for tally in self._tallies.values())
 
-    def trouble(self) -> str:
-        """What is wrong with how the store answers, in words; "" while nothing is.
+    def denied(self) -> str:
+        """How often the store does not show what it holds, in words; "" while it does.
 
         Canaries may be stored and found, and people who ask in another way, or once more, still
         be told that they are not there. Caches are told of on their own.

@@ -40,6 +40,7 @@ class Evidence:
     capped: why our own volume cap keeps canaries from being sent or read, "" when it does not.
     slower: how the route has surely become slower than it was for days, "" when it has not.
     still_slower: the same while nobody can tell that it is over.
+    denied: how the store tells people that what it holds is not there, "" while it does not.
     """
 
     rows: Sequence[LedgerRow]
@@ -53,6 +54,7 @@ class Evidence:
     capped: str
     slower: str
     still_slower: str
+    denied: str
 
 
 def route_verdict(
@@ -205,6 +207,7 @@ def _degraded(
         or _hour(evidence, rules)
         or _slow(newest, evidence, rules)
         or _slower(evidence, previous)
+        or _denied(evidence)
     )
 
 
@@ -270,6 +273,13 @@ def _slower(evidence: Evidence, previous: RouteVerdict | None) -> RouteVerdict |
     was = previous is not None and previous.reason is Reason.SLOWER
     told = evidence.slower or (evidence.still_slower if was else "")
     return RouteVerdict(Verdict.DEGRADED, Reason.SLOWER, told) if told else None
+
+
+def _denied(evidence: Evidence) -> RouteVerdict | None:
+    """Canaries are found, and who asks in another way, or once more, is told that they are not."""
+    if not evidence.denied:
+        return None
+    return RouteVerdict(Verdict.DEGRADED, Reason.SILENT_LOSS, evidence.denied)
 
 
 def _ok(newest: Sequence[LedgerRow]) -> RouteVerdict:

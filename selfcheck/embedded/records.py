@@ -1,7 +1,7 @@
 """What the built-in store keeps: one record per log line, data point or span, bounded in number."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -9,7 +9,11 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from selfcheck.canary.fields import kind_of, status_of, type_field
 from selfcheck.canary.model import Signal
 from selfcheck.otlp import ExportRequest, attribute_map
 
@@ -30,6 +34,7 @@ class StoredRecord:
     body: str | None
     value: float | None
     attributes: dict[str, str]
+    fields: dict[str, str]
     visible_s: float
 
 
@@ -76,7 +81,7 @@ def _log_records(request: ExportLogsServiceRequest, visible_s: float) -> Iterato
                 own = attribute_map(log.attributes)
                 yield _record(
                     Signal.LOGS, owner, own, visible_s, log.time_unix_nano, log.trace_id,
-                    body=log.body.string_value,
+                    body=log.body.string_value, fields=_log_fields(log),
                 )  # fmt: skip
 
 
@@ -104,8 +109,9 @@ def _spans(request: ExportTraceServiceRequest, visible_s: float) -> Iterator[Sto
             for span in scope.spans:
                 own = attribute_map(span.attributes)
                 yield _record(
-                    Signal.TRACES, owner, own, visible_s, span.start_time_unix_nano, span.trace_id
-                )
+                    Signal.TRACES, owner, own, visible_s, span.start_time_unix_nano, span.trace_id,
+                    fields=_span_fields(span),
+                )  # fmt: skip
 
 
 def _record(
@@ -119,6 +125,7 @@ def _record(
     body: str | None = None,
     value: float | None = None,
     canary_id: str = "",
+    fields: dict[str, str] | None = None,
 ) -> StoredRecord:
     return StoredRecord(
         signal,
@@ -131,5 +138,39 @@ def _record(
         body,
         value,
         own,
+        fields or {},
         visible_s,
     )
+
+
+def _log_fields(log: LogRecord) -> dict[str, str]:
+    return {
+        "trace_id": log.trace_id.hex(),
+        "span_id": log.span_id.hex(),
+        "severity_text": log.severity_text,
+        "severity_number": str(log.severity_number),
+        **_types(log.attributes),
+    }
+
+
+def _span_fields(span: Span) -> dict[str, str]:
+    return {
+        "trace_id": span.trace_id.hex(),
+        "span_id": span.span_id.hex(),
+        "parent_span_id": span.parent_span_id.hex(),
+        "span_name": span.name,
+        "span_kind": kind_of(span.kind),
+        "span_status": status_of(span.status.code),
+        "span_duration_ns": str(span.end_time_unix_nano - span.start_time_unix_nano),
+        **_types(span.attributes),
+    }
+
+
+def _types(pairs: Iterable[KeyValue]) -> dict[str, str]:
+    """Attributes whose value is no text, with the type that it has."""
+    kinds = ((pair.key, pair.value.WhichOneof("value")) for pair in pairs)
+    return {
+        type_field(key): (kind or "none").removesuffix("_value")
+        for key, kind in kinds
+        if kind != "string_value"
+    }

@@ -145,4 +145,5 @@ def _shown(record: StoredRecord) -> dict[str, object]:
         "body": record.body,
         "value": record.value,
         "attributes": record.attributes,
+        "fields": record.fields,
     }

@@ -27,7 +27,7 @@ from selfcheck.injectors.posting import (
     first_text,
     rejected,
 )
-from selfcheck.otlp import METRIC_NAME, SPAN_DURATION_NS, SPAN_NAME
+from selfcheck.otlp import METRIC_NAME
 
 _SCOPE = "coalmine.canary"
 _DATABASE = "default"
@@ -127,8 +127,8 @@ def _log(canary: Canary) -> dict[str, object]:
         "Timestamp": _time(canary.stamp_ns),
         "TraceId": canary.trace_id.hex(),
         "SpanId": canary.span_id.hex(),
-        "SeverityText": "INFO",
-        "SeverityNumber": 9,
+        "SeverityText": canary.severity_text,
+        "SeverityNumber": canary.severity_number,
         "Body": canary.body,
         "LogAttributes": dict(canary.attributes),
     }
@@ -140,11 +140,11 @@ def _span(canary: Canary) -> dict[str, object]:
         "Timestamp": _time(canary.stamp_ns),
         "TraceId": canary.trace_id.hex(),
         "SpanId": canary.span_id.hex(),
-        "SpanName": SPAN_NAME,
-        "SpanKind": "Internal",
+        "SpanName": canary.span_name,
+        "SpanKind": canary.span_kind.title(),
         "SpanAttributes": dict(canary.attributes),
-        "Duration": SPAN_DURATION_NS,
-        "StatusCode": "Unset",
+        "Duration": canary.span_duration_ns,
+        "StatusCode": canary.span_status.title(),
     }
 
 

@@ -21,7 +21,6 @@ from selfcheck.canary.model import Canary, Sent, Signal
 from selfcheck.injectors.aws_posting import AwsInjector, AwsPostingOptions
 from selfcheck.injectors.posting import Attempt, Parcel, accepted, rejected
 
-_INFO = 9
 _MS = 1_000_000
 
 
@@ -88,8 +87,8 @@ def message(canary: Canary) -> str:
     return json.dumps(
         {
             "body": canary.body,
-            "severity_number": _INFO,
-            "severity_text": "INFO",
+            "severity_number": canary.severity_number,
+            "severity_text": canary.severity_text,
             "trace_id": canary.trace_id.hex(),
             "span_id": canary.span_id.hex(),
             "attributes": dict(canary.attributes),

@@ -144,7 +144,7 @@ def _json(canary: Canary) -> str:
     return json.dumps(
         {
             "timestamp": str(canary.stamp_ns),
-            "severity": "INFO",
+            "severity": canary.severity_text,
             "body": canary.body,
             "trace_id": canary.trace_id.hex(),
             "span_id": canary.span_id.hex(),
@@ -161,7 +161,7 @@ def _text(canary: Canary) -> str:
     ids = {"trace_id": canary.trace_id.hex(), "span_id": canary.span_id.hex()}
     pairs = {**_resource(canary), **ids, **canary.attributes}
     written = " ".join(f"{name}={_bare(value)}" for name, value in pairs.items())
-    return f"{stamp} INFO {written} | {canary.body}"
+    return f"{stamp} {canary.severity_text} {written} | {canary.body}"
 
 
 def _resource(canary: Canary) -> dict[str, str]:

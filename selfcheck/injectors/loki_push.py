@@ -60,6 +60,8 @@ def encode(canary: Canary) -> bytes:
         **{name.replace(".", "_"): value for name, value in canary.attributes.items()},
         "trace_id": canary.trace_id.hex(),
         "span_id": canary.span_id.hex(),
+        "severity_text": canary.severity_text,
+        "severity_number": str(canary.severity_number),
     }
     entry = [str(canary.stamp_ns), canary.body, metadata]
     return json.dumps({"streams": [{"stream": labels, "values": [entry]}]}).encode()

@@ -14,7 +14,6 @@ from selfcheck.backends.protocol import WriteRule
 from selfcheck.canary.model import Canary, Sent, Signal
 from selfcheck.injectors.plain import PlainInjector, PlainOptions
 from selfcheck.injectors.posting import Parcel
-from selfcheck.otlp import SPAN_DURATION_NS, SPAN_NAME
 
 PATH = "/api/v2/spans"
 _US = 1000
@@ -52,14 +51,20 @@ class ZipkinInjector(PlainInjector):
 
 
 def encode(canary: Canary) -> bytes:
-    """One span: a trace id of 128 bits, times in whole microseconds, attributes as tags."""
+    """One span: a trace id of 128 bits, times in whole microseconds, attributes as tags.
+
+    An internal span has no kind there, and an error is a tag.
+    """
+    kind = {} if canary.span_kind == "internal" else {"kind": canary.span_kind.upper()}
+    failed = {"error": "true"} if canary.span_status == "error" else {}
     span = {
+        **kind,
         "traceId": canary.trace_id.hex(),
         "id": canary.span_id.hex(),
-        "name": SPAN_NAME,
+        "name": canary.span_name,
         "timestamp": canary.stamp_ns // _US,
-        "duration": SPAN_DURATION_NS // _US,
+        "duration": canary.span_duration_ns // _US,
         "localEndpoint": {"serviceName": canary.service_name},
-        "tags": dict(canary.attributes),
+        "tags": {**canary.attributes, **failed},
     }
     return json.dumps([span]).encode()

@@ -43,6 +43,8 @@ class Stored:
     resource: Mapping[str, str]
     attributes: Mapping[str, str]
     written_ns: int
+    kind: str
+    status: str
 
 
 class FakeTempo:
@@ -119,7 +121,8 @@ class FakeTempo:
                 stored = Stored(
                     span.trace_id, span.span_id, span.name, span.start_time_unix_nano,
                     span.end_time_unix_nano, resource, attribute_map(span.attributes),
-                    self._now_ns(),
+                    self._now_ns(), span.SpanKind.Name(span.kind),
+                    span.status.StatusCode.Name(span.status.code),
                 )  # fmt: skip
                 # Copies of one span are combined.
                 self.spans.setdefault((tenant, span.trace_id, span.span_id), stored)
@@ -245,10 +248,12 @@ def _summary(trace_id: bytes, spans: list[Stored], spss: int, stage: str) -> dic
     shown = [
         {
             "spanID": span.span_id.hex(),
+            **({"name": span.name} if "name" in asked else {}),
             "startTimeUnixNano": str(span.start_ns),
             "durationNanos": str(span.end_ns - span.start_ns),
             "attributes": _pairs({
                 **{k: v for k, v in span.attributes.items() if k in asked},
+                **{k: v for k, v in _intrinsics(span).items() if k in asked},
                 "service.name": span.resource.get("service.name", ""),
             }),
         }
@@ -263,16 +268,22 @@ def _summary(trace_id: bytes, spans: list[Stored], spss: int, stage: str) -> dic
     }
 
 
+def _intrinsics(span: Stored) -> dict[str, str]:
+    """As asTraceSearchMetadata of pkg/traceql writes them: lower case, without a prefix."""
+    kind, status = span.kind.removeprefix("SPAN_KIND_"), span.status.removeprefix("STATUS_CODE_")
+    return {"kind": kind.lower(), "status": status.lower()}
+
+
 def _full(span: Stored) -> dict[str, object]:
     return {
         "traceId": base64.b64encode(span.trace_id).decode(),
         "spanId": base64.b64encode(span.span_id).decode(),
         "name": span.name,
-        "kind": "SPAN_KIND_INTERNAL",
+        "kind": span.kind,
         "startTimeUnixNano": str(span.start_ns),
         "endTimeUnixNano": str(span.end_ns),
         "attributes": _pairs(span.attributes),
-        "status": {},
+        "status": {} if span.status == "STATUS_CODE_UNSET" else {"code": span.status},
     }
 
 

@@ -209,12 +209,14 @@ class _SpanPipeline(Pipeline):
     def take(self, canary: Canary) -> None:
         self._ids.canary = canary
         span = self._tracer.start_span(
-            otlp.SPAN_NAME,
+            canary.span_name,
             context=trace.set_span_in_context(trace.INVALID_SPAN),
+            kind=trace.SpanKind[canary.span_kind.upper()],
             attributes=dict(canary.attributes),
             start_time=canary.stamp_ns,
         )
-        span.end(canary.stamp_ns + otlp.SPAN_DURATION_NS)
+        span.set_status(trace.StatusCode[canary.span_status.upper()])
+        span.end(canary.stamp_ns + canary.span_duration_ns)
 
     def flush(self) -> None:
         self._provider.force_flush(_FLUSH_MS)
@@ -246,8 +248,8 @@ class _LogPipeline(Pipeline):
                 timestamp=canary.stamp_ns,
                 observed_timestamp=canary.stamp_ns,
                 context=trace.set_span_in_context(_span_of(canary)),
-                severity_number=SeverityNumber.INFO,
-                severity_text="INFO",
+                severity_number=SeverityNumber(canary.severity_number),
+                severity_text=canary.severity_text,
                 body=canary.body,
                 attributes=dict(canary.attributes),
             )

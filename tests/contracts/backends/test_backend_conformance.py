@@ -9,6 +9,7 @@ import pytest
 from core.reason import Reason
 from selfcheck.backends.protocol import BACKENDS, Dedupe
 from selfcheck.canary.compare import difference, same_record
+from selfcheck.canary.fields import FIELDS
 from selfcheck.canary.make import make_body
 from selfcheck.canary.model import Sent, Signal
 from tests.contracts.backends.asking import fresh_route, pairs, until_seen
@@ -105,6 +106,45 @@ async def test_row_17_an_altered_record_is_told_from_an_unaltered_one(case):
         (sighting,) = (await until_seen(case.backend(), path, canary)).sightings
         assert same_record(canary, sighting, case.backend().declaration.precision_ns)
         assert difference(canary, [sighting]) != ""
+
+
+CHANGES = {
+    "trace_id": {"trace_id": bytes(range(1, 17))},
+    "span_id": {"span_id": bytes(range(1, 9))},
+    "span_name": {"span_name": "renamed"},
+    "span_kind": {"span_kind": "server"},
+    "span_status": {"span_status": "error"},
+    "span_duration_ns": {"span_duration_ns": 2_000_000},
+    "severity_text": {"severity_text": "WARN"},
+    "severity_number": {"severity_number": 13},
+}
+
+
+async def test_row_17_every_field_that_a_path_shows_is_compared(case):
+    for signal in sorted({signal for signal, _ in pairs(case)}):
+        # A parent is added by no injector: see the adapters' own tests.
+        named = [name for name in FIELDS[signal] if name in CHANGES]
+        route, start = fresh_route(), time.time_ns() - 100 * 10**9
+        plain = canary_of(signal, 99, route, start + 99 * 10**9)
+        canaries = {
+            name: canary_of(signal, n, route, start + n * 10**9) for n, name in enumerate(named, 1)
+        }
+        altered = [dataclasses.replace(one, **CHANGES[name]) for name, one in canaries.items()]
+        await case.write(*altered, plain)
+        for path in [path for one, path in pairs(case) if one is signal]:
+            (sighting,) = (await until_seen(case.backend(), path, plain)).sightings
+            assert sighting.fields.keys() == path.shows & FIELDS[signal].keys()
+            assert difference(plain, [sighting]) == ""
+            for name, canary in canaries.items():
+                if name not in path.shows or (name == "trace_id" and asks_by_trace(signal, path)):
+                    continue
+                (sighting,) = (await until_seen(case.backend(), path, canary)).sightings
+                assert difference(canary, [sighting]).startswith(f"{name}: sent "), name
+
+
+def asks_by_trace(signal, path) -> bool:
+    """Under another trace id a span is not found by its own."""
+    return signal is Signal.TRACES and path.name == "by_id"
 
 
 @pytest.mark.parametrize("odd", ["0000-0000", "aB.c*|(", 'q"uo\\te', "{x}=~"])

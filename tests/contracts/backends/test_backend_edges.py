@@ -9,7 +9,7 @@ from core.clock import SystemClock
 from probes.protocol import RunContext
 from selfcheck.backends.protocol import BACKENDS, Dedupe
 from selfcheck.canary.budget import ReadBackoff
-from selfcheck.canary.compare import difference, same_record
+from selfcheck.canary.compare import same_record
 from selfcheck.canary.cycle import RouteCycle
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.ledger import Epoch
@@ -230,44 +230,6 @@ async def test_row_20_a_clock_that_is_a_minute_off_loses_nothing(case, off_s):
                     assert reading.complete, reading.detail
                     found += reading.sightings
         assert all(same_record(canary, one, declaration.precision_ns) for one in found)
-
-
-@pytest.mark.parametrize("off_s", [-30 * 86400, -900, 900])
-async def test_rows_19_and_20_an_odd_stamp_is_refused_with_a_reason_or_kept_as_it_was(case, off_s):
-    """Too old or far ahead: taken and shown with its own stamp, refused, or plainly absent."""
-    for signal, path in pairs(case):
-        if not stamped(case, signal):
-            continue
-        stamp_ns = time.time_ns() + off_s * SECOND_NS
-        canary = canary_of(signal, 1, fresh_route(), stamp_ns, service=fresh_route())
-        await refused_or_true(case, path, canary)
-
-
-async def test_row_19_a_record_out_of_order_is_refused_with_a_reason_or_kept_as_it_was(case):
-    for signal, path in pairs(case):
-        route, now = fresh_route(), time.time_ns()
-        newer = canary_of(signal, 2, route, now)
-        older = canary_of(signal, 1, route, now - 30 * SECOND_NS)
-        await case.write(newer)
-        await until_seen(case.backend(), path, newer)
-        if stamped(case, signal):
-            await refused_or_true(case, path, older)
-        await until_seen(case.backend(), path, newer)
-
-
-async def refused_or_true(case, path, canary):
-    """Never shown as something else; what is dropped without a word is found as lost."""
-    (receipt,) = await case.write(canary)
-    if receipt.sent is Sent.REJECTED:
-        assert receipt.detail
-        return
-    assert receipt.sent is Sent.ACCEPTED, receipt.detail
-    backend = case.backend()
-    reading = await backend.read(question_of(canary), path, 5.0)
-    assert reading.complete, reading.detail
-    for sighting in reading.sightings:
-        assert same_record(canary, sighting, backend.declaration.precision_ns)
-        assert difference(canary, [sighting]) == ""
 
 
 async def test_row_23_many_canaries_of_a_route_are_one_series(case):

@@ -18,6 +18,7 @@ from core.outbound.protocol import Request, Response
 from core.reason import Reason
 from probes.protocol import RunContext
 from selfcheck.canary.budget import ReadBackoff
+from selfcheck.canary.compare import difference, same_record
 from selfcheck.canary.cycle import RouteCycle
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.ledger import Epoch
@@ -111,12 +112,14 @@ async def corrected(cycle: RouteCycle, row: LedgerRow) -> Outcome:
 
 
 async def shown(case, row: LedgerRow) -> set[str]:
-    """The access paths that show it now; each of them answers completely."""
-    found = set()
-    for path in case.backend().declaration.paths_for(row.canary.signal):
+    """The access paths that show it now, unaltered; each of them answers completely."""
+    found, declaration = set(), case.backend().declaration
+    for path in declaration.paths_for(row.canary.signal):
         reading = await case.backend().read(question_of(row.canary), path, 5.0)
         assert reading.complete, reading.detail
-        if reading.sightings:
+        for sighting in reading.sightings:
+            assert same_record(row.canary, sighting, declaration.precision_ns)
+            assert difference(row.canary, [sighting]) == ""
             found.add(path.name)
     return found
 
@@ -129,6 +132,7 @@ async def test_rows_19_and_20_an_odd_stamp_ends_as_rejected_ok_or_lost(case, off
         first = await sent_off(cycle, clock, 0)
         assert first.outcome is Outcome.OK, first
         row = await sent_off(cycle, clock, off_s)
+        assert first.first_path in await shown(case, first), "what was there before is gone"
         assert row.receipt is not None
         if row.receipt.sent is Sent.REJECTED:
             assert row.outcome is Outcome.REJECTED

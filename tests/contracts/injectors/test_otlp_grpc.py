@@ -500,29 +500,35 @@ def test_the_library_is_loaded_only_when_such_an_injector_is_built():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=30)
 
 
-def test_a_failed_handshake_prints_nothing(authority, tmp_path):
-    """gRPC's core writes to stderr by itself; in a process of its own that can be seen."""
-    files_of(tmp_path, authority)
-    code = (
-        "import asyncio, sys; from pathlib import Path;"
-        "from tests.contracts.injectors.test_otlp_grpc import bad_handshake;"
-        "asyncio.run(bad_handshake(Path(sys.argv[1])))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)],
-        cwd=ROOT, check=True, timeout=30, capture_output=True, text=True,
-    )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("rejected\n", "")
+SENDER = """
+import asyncio, sys
+from pathlib import Path
+from selfcheck.canary.model import Signal
+from selfcheck.injectors.otlp_grpc import OtlpGrpcInjector, OtlpGrpcOptions
+from tests.support.canaries import canary_of
+from tests.support.parts import real_parts
 
-
-async def bad_handshake(folder):
-    """In a fresh process: the kind is built first, so that gRPC is loaded as in the service."""
-    async with real_parts(folder, QuickRandom()) as parts:
-        listening = socket.create_server(("127.0.0.1", 0))
-        url = f"https://localhost:{listening.getsockname()[1]}"
-        injector = OtlpGrpcInjector.build(options_of(url), parts, None)
-        credentials = server_side(trustme.CA(), "localhost")
-        listening.close()
-        async with receiver(says(), credentials=credentials, port=int(url[-5:])):
-            print((await injector.send(canary_of(Signal.LOGS), 3.0)).sent)
+async def main(url, folder):
+    async with real_parts(Path(folder)) as parts:
+        options = OtlpGrpcOptions.model_validate({"url": url})
+        injector = OtlpGrpcInjector.build(options, parts, None)
+        print((await injector.send(canary_of(Signal.LOGS), 3.0)).sent)
         await injector.close()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_a_failed_handshake_prints_nothing(tmp_path):
+    """gRPC's core reads its verbosity when it is loaded: as in the service, by building the kind.
+
+    In a process of its own, which has not loaded it before, what it writes to stderr can be seen.
+    """
+    credentials = server_side(trustme.CA(), "localhost")
+    async with receiver(says(), credentials=credentials) as server:
+        url = f"https://localhost:{server.origin.rpartition(':')[2]}"
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", SENDER, url, str(tmp_path), cwd=ROOT,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert await child.communicate() == (b"rejected\n", b"")

@@ -293,7 +293,10 @@ async def test_another_schema_is_told_apart_and_never_taken_for_absence(
     case, time_type, attributes, told
 ):
     name = f"other_{time.time_ns()}"
-    columns = f"Timestamp {time_type}, Body String, ServiceName String, TraceId String"
+    columns = (
+        f"Timestamp {time_type}, Body String, ServiceName String, TraceId String, SpanId String,"
+        " SeverityText String, SeverityNumber Int32"
+    )
     run(f"CREATE TABLE {name} ({columns}, {attributes}) ENGINE = MergeTree ORDER BY Timestamp")
     for path in case.backend().declaration.paths:
         reading = await read(case, path, canary_of(Signal.LOGS), logs_table=name)

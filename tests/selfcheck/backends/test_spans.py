@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from core.reason import Reason
 from selfcheck.backends.http import ReadError
 from selfcheck.backends.sightings import Record
-from selfcheck.backends.spans import Span, canary_ids, otlp_attributes, otlp_spans, part, whole_id
+from selfcheck.backends.spans import (
+    Span,
+    canary_ids,
+    otlp_attributes,
+    otlp_spans,
+    otlp_types,
+    part,
+    span_id,
+    whole_id,
+)
 
 IDS = st.binary(min_size=16, max_size=16)
 
@@ -52,11 +61,35 @@ def test_what_an_encoder_leaves_out_is_nothing_and_what_identifies_a_span_is_not
     span = {"traceId": "01" * 16, "startTimeUnixNano": "1795264408565915853"}
     (found,) = otlp_spans([{"scopeSpans": [{"spans": [span]}]}])
     assert (found.trace_id, found.service) == ("01" * 16, "")
-    assert found.record == Record("", 1795264408565915853, None, None, {})
+    assert found.record == Record("", 1795264408565915853, None, None, {}, found.record.fields)
+    assert found.record.fields["span_name"] == found.record.fields["span_id"] == ""
+    assert (found.record.fields["span_kind"], found.record.fields["span_status"]) == (
+        "internal",
+        "unset",
+    )
     assert otlp_spans(None) == otlp_spans([{}]) == otlp_spans([{"scopeSpans": [{}]}]) == []
     for missing in ("traceId", "startTimeUnixNano"):
         with pytest.raises(ReadError):
             otlp_spans([{"scopeSpans": [{"spans": [{**span, missing: None}]}]}])
+
+
+@given(st.binary(min_size=8, max_size=8))
+def test_a_span_id_is_the_same_in_every_form_and_none_is_nothing(raw):
+    whole = raw.hex() if any(raw) else ""
+    for shown in (raw.hex(), raw.hex().upper(), raw.hex().lstrip("0")):
+        assert span_id(shown) == whole
+    assert span_id(base64.b64encode(raw).decode()) == whole
+    assert span_id(None) == ""
+
+
+def test_types_are_told_of_what_is_no_text():
+    pairs = [
+        {"key": "s", "value": {"stringValue": "1"}},
+        {"key": "i", "value": {"intValue": "1"}},
+        {"key": "b", "value": {"boolValue": True}},
+        {"key": "none"},
+    ]
+    assert otlp_types(pairs) == {"type of i": "int", "type of b": "bool"}
 
 
 def test_attributes_are_text_and_a_number_keeps_its_spelling():

@@ -14,8 +14,9 @@ from core.secrets import Secret
 from selfcheck.backends.http import ReadError
 from selfcheck.backends.xray import BY_ID, SEARCH
 from selfcheck.canary.compare import difference, same_record
+from selfcheck.canary.fields import sent_fields
 from selfcheck.canary.model import Sent, Signal
-from selfcheck.segments import decode, encode, latest, trace_id_of
+from selfcheck.segments import decode, encode, latest, summarised, trace_id_of
 from tests.contracts.backends.cases.xray import CASES
 from tests.fakes.hostile import hostile, says
 from tests.support.aws import KEYS
@@ -54,6 +55,25 @@ def test_a_segment_gives_back_what_its_canary_carried(stamp_ns, seq):
     assert abs(segment.stamp_ns - stamp_ns) < 1500
     assert canary.attributes.items() <= segment.attributes.items()
     assert segment.segment_id == canary.span_id.hex()
+    sent = sent_fields(canary)
+    assert segment.fields == {name: sent[name] for name in BY_ID.shows}
+
+
+@pytest.mark.parametrize("flag", ["HasFault", "HasError", "HasThrottle"])
+def test_a_summary_that_tells_of_a_failure_is_altered(flag):
+    canary = canary_of(Signal.TRACES)
+    shown = {"canary_id": canary.canary_id, "span_name": canary.span_name}
+    told = {
+        "Id": trace_id_of(canary.trace_id.hex()),
+        "StartTime": 1795264408.5,
+        "HasFault": False,
+        "Annotations": {
+            name: [{"AnnotationValue": {"StringValue": value}}] for name, value in shown.items()
+        },
+    }
+    well, failed = summarised(told, NAMES), summarised({**told, flag: True}, NAMES)
+    assert well.fields == {"span_name": "coalmine.canary"}
+    assert failed.fields == {"span_name": "coalmine.canary", "span_status": "error"}
 
 
 def test_an_id_of_the_w3c_is_written_in_three_parts_and_loses_nothing():

@@ -54,7 +54,7 @@ def hour_of(rows: list[LedgerRow]) -> Tally:
 def verdict(word: str, previous=None, **changes) -> RouteVerdict:
     """`word`: newest first."""
     rows = [a_row(letter, 100 - n) for n, letter in enumerate(word)]
-    evidence = Evidence(rows, hour_of(rows), 10.0, 95.0, True, False, "", None, "", "", "")
+    evidence = Evidence(rows, hour_of(rows), 10.0, 95.0, True, False, "", None, "", "", "", "")
     return route_verdict(replace(evidence, **changes), RULES, previous)
 
 
@@ -161,7 +161,7 @@ def test_stored_though_refused_is_degraded_by_the_senders_word(letter):
     assert row.receipt
     refusal = replace(row.receipt, sent=Sent.REJECTED, detail="HTTP 500 boom")
     rows = [replace(row, receipt=refusal, reason=Reason.READBACK)] * 2 + [a_row("o", 1)] * 4
-    evidence = Evidence(rows, hour_of(rows), 10.0, 95.0, True, False, "", None, "", "", "")
+    evidence = Evidence(rows, hour_of(rows), 10.0, 95.0, True, False, "", None, "", "", "", "")
     found = route_verdict(evidence, RULES, None)
     assert (found.verdict, found.reason) == (Verdict.DEGRADED, Reason.INJECT)
     assert found.detail == "2 of the last 6 stored, though refused: HTTP 500 boom"
@@ -169,7 +169,7 @@ def test_stored_though_refused_is_degraded_by_the_senders_word(letter):
 
 def test_late_because_nobody_looked_in_time_says_nothing_of_the_route():
     rows = [replace(a_row("t", 100 - n), reason=Reason.READBACK) for n in range(6)]
-    evidence = Evidence(rows, hour_of(rows), 10.0, 95.0, True, False, "", None, "", "", "")
+    evidence = Evidence(rows, hour_of(rows), 10.0, 95.0, True, False, "", None, "", "", "", "")
     assert route_verdict(evidence, RULES, None).verdict is Verdict.OK
 
 
