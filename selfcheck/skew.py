@@ -6,6 +6,7 @@ a route that is not ok is told of the clock beside it.
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from core.clock import Clock, Instant, instant
 from core.outbound.protocol import Response
@@ -18,6 +19,7 @@ _STEP_S = 1.0
 _SECOND = timedelta(seconds=1)
 
 
+@lru_cache(maxsize=64)
 def http_date(value: str) -> datetime | None:
     """The aware moment of an HTTP date (RFC 9110, 5.6.7); None when it cannot be read as one."""
     try:

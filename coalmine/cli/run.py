@@ -40,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
 
     Prints one JSON line with the API's address once everything runs.
     """
+    # httpx brings its own command line along, and with that rich and pygments: 4 MiB for nothing.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # the way to bar a module
     from coalmine.config.load import load_config
 
     _set_up_logging(verbose=args.verbose)

@@ -29,7 +29,7 @@ from selfcheck.canary.window import Evidence, RouteVerdict, route_verdict, verif
 T = TypeVar("T")
 # Newest rows in mind: enough for whoever follows a link between two routes. A declared sampler is
 # judged by the share of many.
-KEPT_ROWS, KEPT_SAMPLED = 16, 1000
+KEPT_ROWS, KEPT_SAMPLED = 12, 1000
 KEPT_DELAYS = 1000
 # Canaries that are told in brief at a start: an hour of them, and as many as paths remember.
 _TOLD = 200

@@ -47,6 +47,8 @@ from selfcheck.canary.window import RouteVerdict, is_loss, route_verdict
 from selfcheck.injectors.protocol import Injector
 
 _READS_PER_STEP = 8
+# The identity is counted over all rows of the route; between two audits the account runs along.
+_AUDIT_S = 60.0
 _SECOND_NS = 1_000_000_000
 
 
@@ -100,7 +102,7 @@ class RouteCycle:
         self._injected_s: float | None = None
         # Boot seconds until which a read error kept the store from being asked.
         self._unread_s = 0.0
-        self._audited_s = 0.0
+        self._audited_s, self._tidied_s = -math.inf, -math.inf
         self._verdict: RouteVerdict | None = None
         self._told: tuple[Verdict, Reason] | None = None
 
@@ -347,11 +349,12 @@ class RouteCycle:
             self._report(judged)
 
     async def _audit(self) -> None:
-        """The identity is checked once an interval; the verdict ages with every step."""
-        now_s = self._clock.monotonic()
-        if now_s - self._audited_s >= self.spec.every_s:
-            if await self._book.audit():
-                self._audited_s = now_s
+        """The identity is checked once a minute; the verdict ages with every step."""
+        now_s, every_s = self._clock.monotonic(), self.spec.every_s
+        if now_s - self._audited_s >= max(_AUDIT_S, every_s) and await self._book.audit():
+            self._audited_s = now_s
+        if now_s - self._tidied_s >= every_s:
+            self._tidied_s = now_s
             held = {*self._looks.keys(), *(one.key for one in self._paths.samples)}
             self._book.forget(held)
             self._paths.forget(held)
