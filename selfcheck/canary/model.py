@@ -49,7 +49,7 @@ class Canary:
     stamp_ns: event time, Unix nanoseconds; whole seconds for metrics.
     beat: the number that the log, the exemplar and the trace of one group share.
     value: the sample's value, for metrics the sequence number.
-    span_*: of traces, severity_*: of logs, in OTLP's words; of no canary they are others.
+    span_*: of traces, severity_*: of logs, in OTLP's words; the same for every canary.
     """
 
     key: CanaryKey
