@@ -200,8 +200,14 @@ def _event(stamp_ms: int, message: str) -> Event:
 
 
 def _fields(told: Mapping[str, Json]) -> dict[str, str]:
-    """Those of a record that has any, under the exporter's names or those of OTLP in JSON."""
+    """Those of a record that has any, under the exporter's names or those of OTLP in JSON.
+
+    A line of `inject: {kind: file}` that an agent passes on as it is has a severity without number.
+    """
     found = {name: told.get(name, told.get(_camel(name))) for name in LOG_FIELDS}
+    if found["severity_text"] is None and found["severity_number"] is None and "severity" in told:
+        found["severity_text"] = told["severity"]
+        del found["severity_number"]
     if all(value is None for value in found.values()):
         return {}
     return {name: "" if value is None else str(value) for name, value in found.items()}
@@ -213,7 +219,10 @@ def _camel(name: str) -> str:
 
 
 def _id_of(event: Event, ids: frozenset[str], path: AccessPath) -> str:
-    """By id its attribute, where it has any; else a wanted id as a whole word of the body."""
-    if path.name == BY_ID.name and event.attributes:
+    """By id its attribute, where it is a record; else a wanted id as a whole word of the body.
+
+    A record without attributes has lost them: only the other path may find it.
+    """
+    if path.name == BY_ID.name and (event.attributes or event.fields):
         return event.attributes.get("canary.id", "")
     return next((word for word in event.body.split() if word in ids), "")

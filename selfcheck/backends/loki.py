@@ -55,6 +55,8 @@ IDS_IN_QUERY = 20
 # More copies than this of one id say nothing that this many do not.
 _COPIES = 100
 _SECOND_NS = 10**9
+# Loki writes it beside every record that came by OTLP with an observed time, as canaries have it.
+_OTLP_ONLY = "observed_timestamp"
 _HEX = re.compile(r"[0-9a-fA-F]{1,32}")
 _MAY_CACHE: Mapping[str, str] = {"Cache-Control": ""}
 _NO_CACHE: Mapping[str, str] = {}
@@ -190,9 +192,15 @@ class LokiBackend(HttpStore):
 
 
 def _record(canary_id: str, entry: Entry, names: Mapping[str, str]) -> Record:
-    """`entry`; what OTLP has as fields stands in structured metadata, or is not there."""
+    """`entry`; what OTLP has as fields stands in structured metadata, or is not there.
+
+    An agent that parses a line and pushes it knows a severity by its word alone: its number is
+    missed only where the record came by OTLP.
+    """
     labels = dict(entry.labels)
     fields = {name: labels.get(name, "") for name in LOG_FIELDS}
+    if fields["severity_text"] and not fields["severity_number"] and _OTLP_ONLY not in labels:
+        del fields["severity_number"]
     attributes = restored(labels, names)
     return Record(canary_id, entry.stamp_ns, entry.line, None, attributes, fields)
 

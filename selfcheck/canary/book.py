@@ -60,7 +60,8 @@ class RouteBook:
         self._floor_s = floor_s
         self._account = RunningAccount()
         most = KEPT_SAMPLED if spec.sampled else max(KEPT_ROWS, rules.window)
-        self._rows = KeptRows(most, verifying(sampled=spec.sampled), instant(clock))
+        outcomes = verifying(sampled=spec.sampled)
+        self._rows = KeptRows(most, outcomes, instant(clock), spec.every_s)
         self._delays_s, self._delays = array("d"), max(KEPT_DELAYS, rules.many_sightings)
         self._learned: Learned | None = None
         self._hours = UsualHours()
@@ -267,18 +268,20 @@ class RouteBook:
         return age_bounds_s(verified, now)[1] if verified else None
 
     def evidence(
-        self, now: Instant, pace: float = 1.0, capped: str = "", denied: str = ""
+        self, now: Instant, pace: float = 1.0, capped: str = "", denied: str = "", refused: str = ""
     ) -> Evidence:
         """What the verdict of the route is made of at `now`.
 
         pace: by how much a cap stretches the interval. capped: why nothing is sent, in words.
-        denied: how the store's access paths deny what it holds, in words.
+        denied: how the store's access paths deny what it holds, in words. refused: which of them
+        cannot be read while others can.
         """
         every_s = self._spec.every_s * pace
         limit = freshness_limit_s(every_s, self.learned.deadline_s, self._rules.confirm_after)
         return Evidence(
             rows=self.judged(self._rules.window),
             hour=self._rows.hour(now),
+            hour_s=self._rows.hour_s,
             verified_age_s=self.verified_age_s(now),
             limit_s=limit,
             ever_seen=self.ever_seen,
@@ -289,6 +292,7 @@ class RouteBook:
             slower=self._slower(now, surely=True),
             still_slower=self._slower(now, surely=False),
             denied=denied,
+            refused=refused,
         )
 
     def _slower(self, now: Instant, *, surely: bool) -> str:

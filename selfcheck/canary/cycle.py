@@ -434,7 +434,8 @@ class RouteCycle:
         pace, capped = self._volume.pace(), ""
         if math.isinf(pace):
             pace, capped = 1.0, self._volume.told()
-        evidence = self._book.evidence(now, pace, capped, self._paths.denied())
+        denied, refused = self._paths.denied(), self._paths.refused()
+        evidence = self._book.evidence(now, pace, capped, denied, refused)
         return route_verdict(evidence, self._rules, self._verdict)
 
     def status(self) -> RouteStatus:

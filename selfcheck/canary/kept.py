@@ -2,7 +2,7 @@
 
 What lies further back is in the ledger. Rows are let go of, so that memory does not grow with the
 age of a ledger; what a verdict needs of an hour is counted by the minute in which a canary was
-sent. Pure.
+sent. A route that sends rarely has longer hours and minutes: in few canaries nothing is rare. Pure.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -16,6 +16,8 @@ from selfcheck.canary.model import CanaryKey, LedgerRow, Outcome
 
 HOUR_S = 3600.0
 _MINUTE_S = 60.0
+# Canaries that the hour and the minute of a route hold at least.
+_OF_HOUR, _OF_MINUTE = 30, 6
 
 
 @dataclass(slots=True)
@@ -71,8 +73,15 @@ def brief_of(row: LedgerRow) -> Brief:
 class KeptRows:
     """The newest judged rows of one route, at most `most`, those under way and those held."""
 
-    def __init__(self, most: int, verifying: Collection[Outcome], now: Instant) -> None:
-        """`verifying`: outcomes that say a complete read has judged a canary."""
+    def __init__(
+        self, most: int, verifying: Collection[Outcome], now: Instant, every_s: float = 0.0
+    ) -> None:
+        """`verifying`: outcomes that say a complete read has judged a canary.
+
+        every_s: between two canaries.
+        """
+        self.hour_s = max(HOUR_S, _OF_HOUR * every_s)
+        self._minute_s = max(_MINUTE_S, _OF_MINUTE * every_s)
         self._most, self._verifying, self._began = most, frozenset(verifying), now
         self._rows: dict[CanaryKey, LedgerRow] = {}
         self._pending: dict[CanaryKey, None] = {}
@@ -119,10 +128,10 @@ class KeptRows:
     def _minute(self, brief: Brief) -> int:
         sent, began = brief.sent, self._began
         if sent.boot_id == began.boot_id:
-            return int(sent.boot_s // _MINUTE_S)
+            return int(sent.boot_s // self._minute_s)
         # What an earlier boot sent lies back by the wall clock, as it stood at our beginning.
         back_s = (began.utc - sent.utc).total_seconds()
-        return int((began.boot_s - back_s) // _MINUTE_S)
+        return int((began.boot_s - back_s) // self._minute_s)
 
     def _verify(self, brief: Brief) -> None:
         newer = self._verified is None or brief.key >= self._verified[0]
@@ -158,7 +167,7 @@ class KeptRows:
         """Canaries sent within the last hour, to the minute."""
         while self._minutes:
             minute = next(iter(self._minutes))
-            if (minute + 1) * _MINUTE_S > now.boot_s - HOUR_S:
+            if (minute + 1) * self._minute_s > now.boot_s - self.hour_s:
                 break
             self._hour.take(self._minutes.pop(minute))
         hour = self._hour

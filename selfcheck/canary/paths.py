@@ -4,7 +4,7 @@ import math
 from array import array
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -21,13 +21,15 @@ from selfcheck.canary.route import PathStatus
 
 _SEEN = frozenset({Outcome.OK, Outcome.LATE, Outcome.ALTERED})
 _KEPT_DELAYS = 200
+# A path is asked so often for a canary before it counts as refused: now and then a read fails.
+_TRIES = 3
 
 
 class Answer(StrEnum):
     """What a path made of a canary that is known to be stored, or known to be lost.
 
     DENIED: it is stored, and this path does not show it. STALE: a cache went on answering
-    without it.
+    without it. REFUSED: it could not be read, while canaries were being read otherwise.
     """
 
     OK = "ok"
@@ -35,6 +37,10 @@ class Answer(StrEnum):
     DENIED = "denied"
     BLIND = "blind"
     STALE = "stale"
+    REFUSED = "refused"
+
+
+_UNREAD = frozenset({Answer.BLIND, Answer.REFUSED})
 
 
 @dataclass(slots=True)
@@ -85,7 +91,7 @@ class PathTally:
             reason=reason,
             ok=self.answers.count(Answer.OK),
             lost=self.lost + self.answers.count(Answer.STALE),
-            blind=self.answers.count(Answer.BLIND),
+            blind=self.answers.count(Answer.BLIND) + self.refused,
             delay_p50_s=percentile(known, 0.5) if known else None,
             delay_p99_s=percentile(known, 0.99) if known else None,
             since=self.since,
@@ -101,6 +107,16 @@ class PathTally:
         """How many of the newest answers were without a canary that is stored."""
         return self.answers.count(Answer.DENIED)
 
+    @property
+    def refused(self) -> int:
+        """How many of the newest reads failed while others did not."""
+        return self.answers.count(Answer.REFUSED)
+
+    def refuses(self) -> bool:
+        """Whether the newest reads failed one after the other while others did not."""
+        least = self.rules.losses_to_fail
+        return list(self.answers)[-least:] == [Answer.REFUSED] * least
+
     def verdict(self) -> tuple[Verdict, Reason]:
         """Verdict of the path, and why."""
         lost = self.lost
@@ -111,7 +127,7 @@ class PathTally:
             return Verdict.FAIL, Reason.SILENT_LOSS
         if not self.answers:
             return Verdict.BLIND, Reason.STARTING
-        if self.answers[-1] is Answer.BLIND:
+        if self.answers[-1] in _UNREAD:
             return Verdict.BLIND, Reason.READBACK
         return (Verdict.DEGRADED, Reason.SILENT_LOSS) if lost else (Verdict.OK, Reason.OK)
 
@@ -121,7 +137,7 @@ class Sample:
     """A canary that `path` is asked for, only to judge the path; at_s: boot seconds.
 
     early: before anybody has seen it, so that a cache has an old answer that it could repeat.
-    again: the path has shown it before.
+    again: the path has shown it before. tries: reads that failed so far.
     """
 
     path: AccessPath
@@ -129,6 +145,7 @@ class Sample:
     at_s: float
     early: bool = False
     again: bool = False
+    tries: int = 0
 
 
 class AccessPaths:
@@ -155,6 +172,8 @@ class AccessPaths:
             for path in (*paths, *watched)
         }
         self._failed: dict[CanaryKey, str] = {}
+        # Whether the newest look for a canary could be made, by whichever path.
+        self._readable = False
         # What was seen once and asked for again at its deadline, by the path that had shown it.
         self._again = PathTally.empty("again", rules, evidence=False)
         self._pair: CanaryKey | None = None
@@ -187,7 +206,7 @@ class AccessPaths:
 
     def _unread(self, path: AccessPath) -> bool:
         answers = self._tallies[path.name].answers
-        return bool(answers) and answers[-1] is Answer.BLIND
+        return bool(answers) and answers[-1] in _UNREAD
 
     def _verdict(self, path: AccessPath) -> Verdict:
         return self._tallies[path.name].verdict()[0]
@@ -214,12 +233,28 @@ class AccessPaths:
         ]
         return "; ".join(told)
 
+    def refused(self) -> str:
+        """Which of the ways that the store is asked in are refused, in words; "" while none is.
+
+        One way that works finds every canary, and people who ask in another get no answer.
+        Paths that only count are left out: many stores have to be told to answer them at all.
+        """
+        known = [(f"path {path.name}", self._tallies[path.name]) for path in self.all]
+        told = [
+            f"{name} could not be read for {tally.refused} of the last {len(tally.answers)}"
+            " canaries that it was asked for, while others were read"
+            for name, tally in [*known, ("asked again, the store", self._again)]
+            if tally.refuses()
+        ]
+        return "; ".join(told)
+
     def last_failed(self, key: CanaryKey) -> str:
         """Name of the path by which the last look for this canary failed, "" when it did not."""
         return self._failed.get(key, "")
 
     def note(self, key: CanaryKey, path: AccessPath, reading: Reading) -> None:
         """Remember whether a look could be made."""
+        self._readable = reading.complete
         if reading.complete:
             self._failed.pop(key, None)
         else:
@@ -298,7 +333,7 @@ class AccessPaths:
         tally = self._again if sample.again else self._tallies[path.name]
         self.samples.remove(sample)
         if not reading.complete:
-            tally.add(Answer.BLIND, now)
+            self._unanswered(sample, tally, now)
         elif [s for s in reading.sightings if s.canary_id == row.canary.canary_id]:
             if not sample.early:
                 tally.add(Answer.OK, now, age_bounds_s(row.sent, reading.asked)[1])
@@ -311,3 +346,13 @@ class AccessPaths:
         else:
             at_s = now.boot_s + self._rules.poll_max
             self.samples.append(Sample(path, row.canary.key, at_s))
+
+    def _unanswered(self, sample: Sample, tally: PathTally, now: Instant) -> None:
+        """A path is refused only while the store answers those who ask otherwise."""
+        tried = replace(sample, at_s=now.boot_s + self._rules.poll_max, tries=sample.tries + 1)
+        if not self._readable or sample.early:
+            tally.add(Answer.BLIND, now)
+        elif tried.tries < _TRIES:
+            self.samples.append(tried)
+        else:
+            tally.add(Answer.REFUSED, now)

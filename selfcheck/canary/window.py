@@ -11,13 +11,14 @@ from core.verdict import Verdict
 from selfcheck.canary.judge import duplicated
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.kept import Tally
-from selfcheck.canary.model import LOSSES, VERIFIED, LedgerRow, Outcome, Sent
+from selfcheck.canary.model import LOSSES, VERIFIED, LedgerRow, Outcome, Receipt, Sent
 
 HINT = "never seen one: tenant, selector or path?"
 # Reasons of `unknown` that are not the read side's.
 _NOT_THE_READING = frozenset({Reason.STARTING, Reason.MAYBE_SENT, Reason.RECONFIGURED})
 # Reasons of `unknown` that are of our own making, and over once new canaries are judged.
 _OURS = frozenset({Reason.STARTING, Reason.RECONFIGURED})
+_HOUR_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class RouteVerdict:
 class Evidence:
     """What the verdict is made of.
 
-    rows: the newest judged ones of the route, newest first. hour: those sent in the last hour.
+    rows: the newest judged ones of the route, newest first. hour: those sent in the last hour,
+    which is `hour_s` long: longer than others where a route sends rarely.
     verified_age_s: since the newest verified canary was sent; None when there is none.
     limit_s: the age from which that is too old. drop_declared: the route expects drops.
     imbalance: a violated accounting identity in words. target_s: delay target, None = none yet.
@@ -41,6 +43,7 @@ class Evidence:
     slower: how the route has surely become slower than it was for days, "" when it has not.
     still_slower: the same while nobody can tell that it is over.
     denied: how the store tells people that what it holds is not there, "" while it does not.
+    refused: which ways of asking the store are refused while others work, "" while none is.
     """
 
     rows: Sequence[LedgerRow]
@@ -55,6 +58,8 @@ class Evidence:
     slower: str
     still_slower: str
     denied: str
+    refused: str = ""
+    hour_s: float = _HOUR_S
 
 
 def route_verdict(
@@ -221,14 +226,26 @@ def _refused_yet_stored(newest: Sequence[LedgerRow], rules: JudgingRules) -> Rou
         for row in newest
         if row.outcome in {Outcome.OK, Outcome.LATE}
         and row.receipt is not None
-        and (row.receipt.sent is Sent.REJECTED or row.receipt.silent)
+        and _untaken(row.receipt)
     ]
     if len(rows) < rules.losses_to_fail:
         return None
     _, receipt = rows[0]
-    told = "taken without an answer" if receipt.silent else f"refused: {receipt.detail}"
-    text = f"{len(rows)} of the last {len(newest)} stored, though {told}"
+    text = f"{len(rows)} of the last {len(newest)} stored, though {_untaken(receipt)}"
     return RouteVerdict(Verdict.DEGRADED, Reason.INJECT, text)
+
+
+def _untaken(receipt: Receipt) -> str:
+    """What a sender takes for a loss, in words; "" for a canary that it believes to be taken.
+
+    What we could not find out for reasons of our own says nothing of the endpoint.
+    """
+    if receipt.sent is Sent.REJECTED:
+        return f"refused: {receipt.detail}"
+    if receipt.silent:
+        return "taken without an answer"
+    broken = receipt.sent is Sent.MAYBE and receipt.reason is Reason.MAYBE_SENT
+    return f"the answer broke off: {receipt.detail}" if broken else ""
 
 
 def _hour(evidence: Evidence, rules: JudgingRules) -> RouteVerdict | None:
@@ -243,7 +260,7 @@ def _hour(evidence: Evidence, rules: JudgingRules) -> RouteVerdict | None:
     count, least = sum(count for _, _, count in kinds), rules.hour_share * hour.judged
     if bad and count >= max(rules.hour_losses, least):
         words = " or ".join(word for _, word in bad)
-        text = f"{count} of {hour.judged} {words} within the hour"
+        text = f"{count} of {hour.judged} {words} within {_span(evidence)}"
         return RouteVerdict(Verdict.DEGRADED, bad[0][0], text)
     # An outage that is over shares at most its first and its last minute with what is well.
     count = hour.refused + hour.untold
@@ -251,8 +268,14 @@ def _hour(evidence: Evidence, rules: JudgingRules) -> RouteVerdict | None:
         return None
     reason = Reason.INJECT if hour.refused else Reason.READBACK
     what = "refused" if hour.refused >= count else "refused or not to be told of"
-    text = f"{count} of {hour.judged} {what} within the hour, in {hour.mixed} separate minutes"
+    apart = f"{hour.mixed} separate {'minutes' if evidence.hour_s <= _HOUR_S else 'times'}"
+    text = f"{count} of {hour.judged} {what} within {_span(evidence)}, in {apart}"
     return RouteVerdict(Verdict.DEGRADED, reason, text)
+
+
+def _span(evidence: Evidence) -> str:
+    hours = evidence.hour_s / _HOUR_S
+    return "the hour" if hours <= 1 else f"{hours:.3g} h"
 
 
 def _slow(
@@ -276,10 +299,12 @@ def _slower(evidence: Evidence, previous: RouteVerdict | None) -> RouteVerdict |
 
 
 def _denied(evidence: Evidence) -> RouteVerdict | None:
-    """Canaries are found, and who asks in another way, or once more, is told that they are not."""
-    if not evidence.denied:
-        return None
-    return RouteVerdict(Verdict.DEGRADED, Reason.SILENT_LOSS, evidence.denied)
+    """Canaries are found, and who asks in another way, or once more, is not told so."""
+    if evidence.denied:
+        return RouteVerdict(Verdict.DEGRADED, Reason.SILENT_LOSS, evidence.denied)
+    if evidence.refused:
+        return RouteVerdict(Verdict.DEGRADED, Reason.READBACK, evidence.refused)
+    return None
 
 
 def _ok(newest: Sequence[LedgerRow]) -> RouteVerdict:

@@ -168,7 +168,9 @@ class FakeInjector(Injector):
         if faults.maybe:
             if faults.lost_answer:
                 self.store.keep(canary)
-            return _receipt(Sent.MAYBE, faults, Reason.TIMEOUT, "no answer", silent=faults.silent)
+            return _receipt(
+                Sent.MAYBE, faults, Reason.MAYBE_SENT, "no answer", silent=faults.silent
+            )
         self.store.keep(canary)
         if faults.hang_after(canary):
             self.store.hung.set()

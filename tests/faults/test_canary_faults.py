@@ -33,7 +33,8 @@ async def test_fault_049_an_answer_that_was_lost_does_not_lose_the_canary():
     rig.faults.maybe = rig.faults.lost_answer = True
     await rig.run(120)
     assert await rig.count(Outcome.UNKNOWN) == 0
-    assert rig.cycle.status().verdict is Verdict.OK
+    status = rig.cycle.status()
+    assert (status.verdict, status.reason) == (Verdict.DEGRADED, Reason.INJECT)
 
 
 async def test_fault_050_an_answer_that_is_no_otlp_is_a_refusal_from_the_first_canary_on():

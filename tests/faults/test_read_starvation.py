@@ -64,7 +64,8 @@ async def test_a_shared_path_that_is_down_leaves_the_other_one_to_be_asked():
     await rig.run(300)
     rig.faults.broken_paths = {"search"}
     await rig.run(600)
-    assert rig.cycle.status().verdict is Verdict.OK
+    status = rig.cycle.status()
+    assert (status.verdict, status.reason) == (Verdict.DEGRADED, Reason.READBACK)
     assert await rig.count(Outcome.UNKNOWN) == 0
 
 

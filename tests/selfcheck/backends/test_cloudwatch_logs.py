@@ -14,6 +14,7 @@ from selfcheck.backends.cloudwatch_logs import BY_ID, SEARCH, _event
 from selfcheck.canary.compare import difference, same_record
 from selfcheck.canary.model import Sent, Signal
 from selfcheck.injectors.cloudwatch_logs import message
+from selfcheck.injectors.file import render
 from tests.contracts.backends.cases.cloudwatch_logs import CASES
 from tests.fakes.hostile import hostile, says
 from tests.support.aws import KEYS
@@ -180,6 +181,33 @@ async def test_a_bare_line_is_its_own_body(case, path):
     (sighting,) = reading.sightings
     assert difference(canary, [sighting]) == ""
     assert same_record(canary, sighting, _MS)
+
+
+async def seen(case, path, canary, text):
+    """Sightings of `canary` where its event is `text`."""
+    events = [{"timestamp": canary.stamp_ns // _MS, "message": text}]
+    told, last = ({"events": some, "nextForwardToken": "f/1"} for some in (events, []))
+    answers = [says(json.dumps(answer).encode()) for answer in (told, last)]
+    async with hostile(*answers) as server:
+        return (await read(case, path, canary, url=server.url)).sightings
+
+
+@BOTH
+async def test_a_line_of_a_file_that_an_agent_passes_on_is_unaltered(case, path):
+    canary = canary_of(Signal.LOGS)
+    line = render(canary, "json").decode()
+    (sighting,) = await seen(case, path, canary, line)
+    assert difference(canary, [sighting]) == ""
+    (sighting,) = await seen(case, path, canary, line.replace('"INFO"', '"ERROR"'))
+    assert difference(canary, [sighting]) == "severity_text: sent 'INFO', stored 'ERROR'"
+
+
+async def test_a_record_whose_attributes_a_hop_took_is_found_by_its_body_alone(case):
+    canary = canary_of(Signal.LOGS)
+    told = json.loads(message(canary))
+    del told["attributes"]
+    assert await seen(case, BY_ID, canary, json.dumps(told)) == ()
+    assert len(await seen(case, SEARCH, canary, json.dumps(told))) == 1
 
 
 @given(st.text() | st.binary().map(lambda raw: raw.decode(errors="replace")))

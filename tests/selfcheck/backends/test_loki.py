@@ -19,6 +19,7 @@ from selfcheck.backends.loki import (
     LokiBackend,
     LokiOptions,
 )
+from selfcheck.canary.compare import difference
 from selfcheck.canary.model import Sent, Signal
 from tests.contracts.backends.case import Case, Ground
 from tests.contracts.backends.cases.loki import CASES
@@ -193,3 +194,22 @@ async def test_mode_10_a_count_that_is_none_is_a_read_error(answer, tmp_path):
         assert not reading.complete
         assert reading.sightings == ()
         assert reading.detail
+
+
+@pytest.mark.parametrize("by_otlp", [False, True])
+async def test_an_agent_that_pushes_knows_no_number_of_a_severity(tmp_path, by_otlp):
+    """What came by OTLP had one: there it was taken away."""
+    canary = log_of()
+    names = {name.replace(".", "_"): value for name, value in canary.attributes.items()}
+    ids = {"trace_id": canary.trace_id.hex(), "span_id": canary.span_id.hex()}
+    mark = {"observed_timestamp": str(canary.stamp_ns)} if by_otlp else {}
+    stream = {**names, **ids, **mark, "severity_text": "INFO"}
+    result = [{"stream": stream, "values": [[str(canary.stamp_ns), canary.body]]}]
+    told = {"status": "success", "data": {"resultType": "streams", "result": result}}
+    answer = Reply(200, json.dumps(told).encode())
+    async with real_parts(tmp_path) as parts, Loopback(lambda _: answer) as server:
+        backend = LokiBackend.build(LokiOptions.model_validate({"url": server.base}), parts)
+        for path in (BY_ID, SEARCH):
+            (one,) = (await backend.read(question_of(canary), path, 2.0)).sightings
+            said = "severity_number: sent '9', stored ''" if by_otlp else ""
+            assert difference(canary, [one]) == said

@@ -108,6 +108,36 @@ async def test_one_in_six_altered_is_degraded_though_five_of_the_last_six_are_ok
     assert rig.cycle.status().reason is Reason.ALTERED
 
 
+@pytest.mark.parametrize("every_s", [60.0, 300.0, 3600.0])
+@pytest.mark.parametrize("what", ["drop", "alter"])
+async def test_one_in_seven_is_told_however_rarely_a_route_sends(every_s, what):
+    """An hour holds a dozen canaries of such a route, or a single one."""
+    rig = RouteRig(replace(SPEC, every_s=every_s))
+    await rig.run(35 * every_s)
+    assert rig.cycle.status().verdict is Verdict.OK
+    setattr(rig.faults, what, numbered(7))
+    await rig.run(30 * every_s)
+    for _ in range(30):
+        await rig.run(every_s)
+        assert rig.cycle.status().verdict is Verdict.DEGRADED
+    setattr(rig.faults, what, never)
+    await rig.run(70 * every_s)
+    assert rig.cycle.status().verdict is Verdict.OK
+
+
+@pytest.mark.parametrize("every_s", [60.0, 300.0])
+async def test_one_in_six_refused_is_told_however_rarely_a_route_sends(every_s):
+    rig = Moody(replace(SPEC, every_s=every_s))
+    await rig.run(35 * every_s)
+    rig.mood = lambda number: setattr(
+        rig.faults, "reject", Reason.INJECT if number % 6 == 0 else None
+    )
+    await rig.run(30 * every_s)
+    for _ in range(30):
+        await rig.run(every_s)
+        assert rig.cycle.status().verdict is Verdict.DEGRADED
+
+
 async def test_half_of_them_gone_with_their_connections_is_not_hidden_by_the_other_half():
     """Nobody knows whether they were taken: they are never lost, but neither is all well."""
     rig = await moody()
@@ -143,6 +173,41 @@ async def test_a_replica_without_the_data_is_noticed_though_each_canary_is_found
     assert rig.cycle.status().verdict is Verdict.OK
 
 
+async def test_a_search_that_is_refused_for_good_is_not_hidden_by_reads_by_id():
+    """Whoever looks for a record by what it says gets an error, for ever."""
+    rig = await warm()
+    rig.faults.broken_paths = {"search"}
+    await rig.run(TOLD_S)
+    assert set(await verdicts(rig, 10 * MINUTE_S)) == {Verdict.DEGRADED}
+    status = rig.cycle.status()
+    assert status.reason is Reason.READBACK
+    assert status.detail == (
+        "path search could not be read for 6 of the last 6 canaries that it was asked for,"
+        " while others were read"
+    )
+    rig.faults.broken_paths = set()
+    await rig.run(TOLD_S)
+    assert rig.cycle.status().verdict is Verdict.OK
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_a_read_that_fails_now_and_then_wakes_nobody(seed):
+    rig = await warm()
+    dice = random.Random(seed)
+    rig.faults.cut = lambda _number: dice.random() < 0.1
+    assert set(await verdicts(rig, 60 * MINUTE_S)) == {Verdict.OK}
+
+
+async def test_a_store_that_was_down_is_not_called_refusing_once_it_is_back():
+    rig = await warm()
+    for _ in range(6):
+        rig.faults.read_error = Reason.READBACK
+        await rig.run(5 * MINUTE_S)
+        rig.faults.read_error = None
+        await rig.run(5 * MINUTE_S)
+        assert rig.cycle.status().verdict is Verdict.OK
+
+
 async def test_an_endpoint_that_never_answers_is_not_ok_though_it_keeps_everything():
     """Whoever sends to it gives up, and drops its records or sends them again."""
     rig = await warm()
@@ -151,6 +216,20 @@ async def test_an_endpoint_that_never_answers_is_not_ok_though_it_keeps_everythi
     status = rig.cycle.status()
     assert (status.verdict, status.reason) == (Verdict.DEGRADED, Reason.INJECT)
     assert status.detail == "6 of the last 6 stored, though taken without an answer"
+
+
+async def test_answers_that_break_off_are_not_ok_though_everything_is_kept():
+    """Whoever sends to it cannot know that, and sends again or drops its records."""
+    rig = await warm()
+    rig.faults.maybe = rig.faults.lost_answer = True
+    await rig.run(TOLD_S)
+    assert set(await verdicts(rig, 10 * MINUTE_S)) == {Verdict.DEGRADED}
+    status = rig.cycle.status()
+    assert status.reason is Reason.INJECT
+    assert status.detail == "6 of the last 6 stored, though the answer broke off: no answer"
+    rig.faults.maybe = False
+    await rig.run(TOLD_S)
+    assert rig.cycle.status().verdict is Verdict.OK
 
 
 @pytest.mark.parametrize(("ratio", "minutes"), [(0.5, 8), (0.9, 30)])
