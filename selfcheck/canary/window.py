@@ -209,6 +209,7 @@ def _degraded(
         return RouteVerdict(Verdict.DEGRADED, Reason.DUPLICATED, text)
     return (
         _refused_yet_stored(newest, rules)
+        or _never_at_once(newest, rules)
         or _hour(evidence, rules)
         or _slow(newest, evidence, rules)
         or _slower(evidence, previous)
@@ -232,6 +233,19 @@ def _refused_yet_stored(newest: Sequence[LedgerRow], rules: JudgingRules) -> Rou
         return None
     _, receipt = rows[0]
     text = f"{len(rows)} of the last {len(newest)} stored, though {_untaken(receipt)}"
+    return RouteVerdict(Verdict.DEGRADED, Reason.INJECT, text)
+
+
+def _never_at_once(newest: Sequence[LedgerRow], rules: JudgingRules) -> RouteVerdict | None:
+    """Every first try was refused: senders that do not try twice lose what they send.
+
+    A first try that may have arrived is none of these: its retry may only have been too careful.
+    """
+    taken = [row.receipt for row in newest if row.receipt and row.receipt.sent is Sent.ACCEPTED]
+    again = [receipt for receipt in taken if receipt.first_try is Sent.REJECTED]
+    if len(newest) < rules.window or len(again) < len(newest):
+        return None
+    text = f"none of the last {len(newest)} was taken at the first try, all at a later one"
     return RouteVerdict(Verdict.DEGRADED, Reason.INJECT, text)
 
 

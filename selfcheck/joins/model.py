@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from selfcheck.canary.model import LedgerRow, Outcome
 
-_SEEN = frozenset({Outcome.OK, Outcome.LATE})
+# A record without its trace id is altered, and it is such a one that a link is judged for.
+_SEEN = frozenset({Outcome.OK, Outcome.LATE, Outcome.ALTERED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Beat:
 
 
 def newest_beat(records: Sequence[LedgerRow], spans: Sequence[LedgerRow]) -> Beat | None:
-    """The newest beat of which both canaries were seen unaltered; None when there is none.
+    """The newest beat of which both canaries were seen; None when there is none.
 
     Each may be found by itself: only then does a broken link say something of the link.
     """

@@ -167,6 +167,27 @@ def test_stored_though_refused_is_degraded_by_the_senders_word(letter):
     assert found.detail == "2 of the last 6 stored, though refused: HTTP 500 boom"
 
 
+@pytest.mark.parametrize(
+    ("first", "again", "expected"),
+    [
+        (Sent.REJECTED, 6, Verdict.DEGRADED),
+        (Sent.REJECTED, 5, Verdict.OK),
+        (Sent.MAYBE, 6, Verdict.OK),
+    ],
+)
+def test_every_first_try_refused_is_degraded(first, again, expected):
+    row = a_row("o", 1)
+    assert row.receipt
+    retried = replace(row, receipt=replace(row.receipt, tries=2, first_try=first))
+    rows = [retried] * again + [row] * (6 - again)
+    evidence = Evidence(rows, hour_of(rows), 10.0, 95.0, True, False, "", None, "", "", "", "")
+    found = route_verdict(evidence, RULES, None)
+    assert found.verdict is expected
+    if expected is Verdict.DEGRADED:
+        assert found.reason is Reason.INJECT
+        assert found.detail == "none of the last 6 was taken at the first try, all at a later one"
+
+
 def test_late_because_nobody_looked_in_time_says_nothing_of_the_route():
     rows = [replace(a_row("t", 100 - n), reason=Reason.READBACK) for n in range(6)]
     evidence = Evidence(rows, hour_of(rows), 10.0, 95.0, True, False, "", None, "", "", "", "")
