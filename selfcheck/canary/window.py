@@ -10,7 +10,7 @@ from core.reason import Reason
 from core.verdict import Verdict
 from selfcheck.canary.judge import duplicated
 from selfcheck.canary.judging import JudgingRules
-from selfcheck.canary.kept import Tally
+from selfcheck.canary.kept import HOUR_S, Tally
 from selfcheck.canary.model import LOSSES, VERIFIED, LedgerRow, Outcome, Receipt, Sent
 
 HINT = "never seen one: tenant, selector or path?"
@@ -18,7 +18,6 @@ HINT = "never seen one: tenant, selector or path?"
 _NOT_THE_READING = frozenset({Reason.STARTING, Reason.MAYBE_SENT, Reason.RECONFIGURED})
 # Reasons of `unknown` that are of our own making, and over once new canaries are judged.
 _OURS = frozenset({Reason.STARTING, Reason.RECONFIGURED})
-_HOUR_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class Evidence:
     still_slower: str
     denied: str
     refused: str = ""
-    hour_s: float = _HOUR_S
+    hour_s: float = HOUR_S
 
 
 def route_verdict(
@@ -282,13 +281,13 @@ def _hour(evidence: Evidence, rules: JudgingRules) -> RouteVerdict | None:
         return None
     reason = Reason.INJECT if hour.refused else Reason.READBACK
     what = "refused" if hour.refused >= count else "refused or not to be told of"
-    apart = f"{hour.mixed} separate {'minutes' if evidence.hour_s <= _HOUR_S else 'times'}"
+    apart = f"{hour.mixed} separate {'minutes' if evidence.hour_s <= HOUR_S else 'times'}"
     text = f"{count} of {hour.judged} {what} within {_span(evidence)}, in {apart}"
     return RouteVerdict(Verdict.DEGRADED, reason, text)
 
 
 def _span(evidence: Evidence) -> str:
-    hours = evidence.hour_s / _HOUR_S
+    hours = evidence.hour_s / HOUR_S
     return "the hour" if hours <= 1 else f"{hours:.3g} h"
 
 
