@@ -181,8 +181,12 @@ class RouteCycle:
         )
 
     def _stamp_ns(self, now_ns: int) -> int:
-        """Samples of one series need a second each; a step of the wall clock is not hidden."""
-        if self.spec.signal is Signal.METRICS:
+        """Samples of one series need a second each; a step of the wall clock is not hidden.
+
+        Where somebody else stamps them that is not ours to see to, and a canary that is ahead of
+        its time would be newer than its own sample.
+        """
+        if self.spec.signal is Signal.METRICS and self.spec.stamped:
             now_ns -= now_ns % _SECOND_NS
             if 0 <= self._last_stamp_ns - now_ns < 5 * _SECOND_NS:
                 now_ns = self._last_stamp_ns + _SECOND_NS
