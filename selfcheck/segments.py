@@ -119,7 +119,8 @@ def _named(annotations: Mapping[str, str]) -> dict[str, str]:
 
     A trace id is what segments and summaries are asked for by: under another one is nothing.
     """
-    return {name: annotations[name] for name in ("span_name",) if name in annotations}
+    name = annotations.get("span_name")
+    return {} if name is None else {"span_name": name}
 
 
 def _texts(told: Json, *path: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ KEEP_SHARE: Final = 0.1
 SUPERVISOR_SHARE: Final = 0.95
 _MARK: Final = "COALMINE_BROWSER_RUN"
 _REPORT_CAP: Final = 1 << 20
+# How often what a run left is looked for, and how long the end of what was killed is waited for.
 _LOOKS: Final = 5
 _END_S: Final = 1.0
 _TARGETS_DOING: Final = frozenset(

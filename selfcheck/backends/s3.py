@@ -148,7 +148,7 @@ class S3Backend(AwsStore):
         if listed.etag == md5(encode(canary), usedforsecurity=False).hexdigest():
             fields = {"trace_id": canary.trace_id.hex(), "span_id": canary.span_id.hex()}
             same = Stored(canary.stamp_ns, canary.body, canary.value, canary.attributes, fields)
-            return _shown(canary, same)
+            return _of_document(canary, same)
         opened = await self._object(session, canary)
         return opened or Record(canary.canary_id, canary.stamp_ns, None, None, {})
 
@@ -192,7 +192,7 @@ def _absent(session: ReadSession, response: Response) -> None:
         raise session.client.refusal(response)
 
 
-def _shown(canary: Canary, stored: Stored) -> Record:
+def _of_document(canary: Canary, stored: Stored) -> Record:
     """A sample has no fields: those of the document are there for all signals."""
     fields = {} if canary.signal is Signal.METRICS else stored.fields
     content = (stored.stamp_ns, stored.body, stored.value, stored.attributes, fields)
@@ -203,7 +203,7 @@ def _record(canary: Canary, response: Response) -> Record:
     """The object under the canary's key; its name is its identity, its document the content."""
     stored = decode(response.body)
     if stored is not None:
-        return _shown(canary, stored)
+        return _of_document(canary, stored)
     content_type = (response.header("content-type") or "").partition(";")[0].strip()
     if content_type != CONTENT_TYPE:
         raise ReadError(Reason.BACKEND_PROTOCOL, f"an object of type {content_type or 'none'}")

@@ -6,7 +6,7 @@ design: by id a span shows at once, while searches and counts end `query_end_cut
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, ClassVar, Literal, cast
@@ -67,7 +67,8 @@ _NOT_FOUND = frozenset({int(HTTPStatus.NOT_FOUND)})
 # Tempo refuses more spans of one trace than that (`max_spans_per_span_set`); unasked it shows 3.
 _SPANS = 100
 # Fields that a search shows where it is asked for them: the name as such, the rest as attributes.
-_INTRINSICS = ("name", "kind", "status")
+_READ_AS: Mapping[str, Callable[[object], str]] = {"kind": kind_of, "status": status_of}
+_INTRINSICS = ("name", *_READ_AS)
 # More copies than this of one id say nothing that this many do not.
 _COPIES = 100
 
@@ -278,12 +279,13 @@ def _found(trace: Json) -> tuple[str, list[Span]]:
 def _span(trace_id: str, span: Json) -> Span:
     attributes = otlp_attributes(part(span, "attributes"))
     stamp_ns = integer(member(span, "startTimeUnixNano"))
+    # A search leaves nothing out that it has: what is not there was not looked for.
+    told = {name: read for name, read in _READ_AS.items() if name in attributes}
     fields = {
         "trace_id": trace_id,
         "span_id": span_id(part(span, "spanID")),
         "span_name": text(part(span, "name") or ""),
-        "span_kind": kind_of(attributes.pop("kind", "")),
-        "span_status": status_of(attributes.pop("status", "")),
+        **{f"span_{name}": read(attributes.pop(name)) for name, read in told.items()},
         "span_duration_ns": str(integer(part(span, "durationNanos") or 0)),
         **otlp_types(part(span, "attributes")),
     }
