@@ -9,7 +9,7 @@ from dataclasses import replace
 from core.clock import Clock
 from core.reason import Reason
 from core.verdict import Verdict
-from selfcheck.canary.model import LedgerRow, Outcome, Sent
+from selfcheck.canary.model import LOSSES, LedgerRow, Outcome, Sent
 from selfcheck.canary.route import RouteStatus
 from selfcheck.hops.evidence import HopState, Inputs, RouteEvidence, hop_state
 from selfcheck.hops.finding import Finding
@@ -23,6 +23,7 @@ _READ_S = 5.0
 # How old the evidence of the other routes may be when one of them is located.
 _FRESH_S = 0.2
 _NO_CONNECTION = frozenset({Reason.REFUSED, Reason.UNREACHABLE, Reason.DNS})
+_PASSED = frozenset({Outcome.OK, Outcome.LATE})
 
 
 class Pipeline:
@@ -40,6 +41,8 @@ class Pipeline:
         self.every_s = every_s
         self._named: dict[str, Finding] = {}
         self._evidence: dict[str, RouteEvidence] = {}
+        # When the first canary missed in a trouble was sent, by route, until the route is ok.
+        self._missed_from: dict[str, float] = {}
         self._looked_s = -math.inf
         self._states: Mapping[str, HopState] | None = None
         self._scrapes: dict[str, deque[HopCounters]] = {
@@ -90,6 +93,7 @@ class Pipeline:
         if not [one for one in routes if one.verdict is not Verdict.OK]:
             # Who has lost nothing need not be compared with the others.
             self._evidence, self._looked_s, self._named = {}, -math.inf, {}
+            self._missed_from.clear()
             return self._named
         self._look(routes)
         found = {finding.route: finding for finding in localise(self._inputs())}
@@ -108,15 +112,26 @@ class Pipeline:
         name = status.spec.name
         if self._clock.monotonic() - self._looked_s > _FRESH_S:
             self._look(routes())
-        self._evidence[name] = evidence(status)
+        self._evidence[name] = self._dated(status)
         found = {one.route: self._kept(one) for one in localise(self._inputs(), name)}
         others = {route: one for route, one in self._named.items() if route != name}
         self._named = others | found
         return self._named
 
     def _look(self, routes: Sequence[RouteStatus]) -> None:
-        self._evidence = {one.spec.name: evidence(one) for one in routes}
+        self._evidence = {one.spec.name: self._dated(one) for one in routes}
         self._looked_s = self._clock.monotonic()
+
+    def _dated(self, status: RouteStatus) -> RouteEvidence:
+        """The evidence of a route, its trouble dated from the first canary that was missed."""
+        told, name = evidence(status), status.spec.name
+        known = self._missed_from.pop(name, None)
+        given = (told.missed_from, known if told.verdict is not Verdict.OK else None)
+        since = min((at for at in given if at is not None), default=None)
+        if since is None:
+            return told
+        self._missed_from[name] = since
+        return replace(told, missed_from=since)
 
     def _inputs(self) -> Inputs:
         return Inputs(tuple(self._evidence.values()), self.states(), None)
@@ -166,7 +181,7 @@ def evidence(status: RouteStatus) -> RouteEvidence:
         reason=status.reason,
         lost=sum(row.outcome in {Outcome.LOST, Outcome.ALTERED} for row in rows),
         of=len(rows),
-        ok_of=sum(row.outcome in {Outcome.OK, Outcome.LATE} for row in rows),
+        ok_of=sum(row.outcome in _PASSED for row in rows),
         rejected=sum(row.outcome is Outcome.REJECTED for row in rows),
         refused_connection=any(_no_connection(row) for row in rows),
         maybe_silent=sum(_silent(row) for row in rows),
@@ -176,7 +191,18 @@ def evidence(status: RouteStatus) -> RouteEvidence:
         drop_declared=declared,
         stamped=stamped,
         by=status.spec.by,
+        passed_at=tuple(_sent_at(row) for row in rows if row.outcome in _PASSED),
+        missed_from=min((_sent_at(row) for row in rows if _missed(row, declared)), default=None),
     )
+
+
+def _sent_at(row: LedgerRow) -> float:
+    return row.canary.stamp_ns / 1e9
+
+
+def _missed(row: LedgerRow, declared: bool) -> bool:
+    dropped = row.outcome is Outcome.POLICY_DROP and not declared
+    return row.outcome in LOSSES or dropped or _silent(row)
 
 
 def _no_connection(row: LedgerRow) -> bool:

@@ -13,7 +13,7 @@ from selfcheck.hops.queue import QueueState, queues
 
 @dataclass(frozen=True, slots=True)
 class RouteEvidence:
-    """What the canaries of one route say, over the window from the first loss on.
+    """What the newest judged canaries of one route say.
 
     hops: in the order of the flow, the backend's name last; the ends `send` and `read` may be
         given too and are passed over.
@@ -27,6 +27,8 @@ class RouteEvidence:
     stamped: delivered canaries by the hop that stamped them.
     by: how canaries are handed to the first hop, such as `file`: two ways into one hop may fail
         apart.
+    passed_at: when each canary of `ok_of` was sent, in Unix seconds.
+    missed_from: when the first one missed in this trouble was sent; None when none was.
     """
 
     name: str
@@ -46,6 +48,8 @@ class RouteEvidence:
     drop_declared: bool
     stamped: Mapping[str, int] = field(default_factory=dict)
     by: str = ""
+    passed_at: tuple[float, ...] = ()
+    missed_from: float | None = None
     # The hops between the ends, the backend last: asked for again and again, so made once.
     path: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
@@ -73,6 +77,20 @@ class RouteEvidence:
     def missed(self) -> int:
         """Canaries that did not get through, however that came to light."""
         return self.lost + self.rejected + self.maybe_silent + self.policy_dropped
+
+    @property
+    def rate(self) -> float:
+        """Share of its canaries that are missed since the trouble began, careful of few of them.
+
+        One more than were tried is counted as passed, as the count begins with a missed one.
+        What a declared sampler explains was not tried: where it was dropped, no fault could be.
+        """
+        tried = self.missed + self.passed_since(self.missed_from)
+        return self.missed / (tried + 1)
+
+    def passed_since(self, since: float | None) -> int:
+        """Canaries that were sent at `since` or later and arrived unaltered; None = never."""
+        return 0 if since is None else sum(at >= since for at in self.passed_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,7 +217,7 @@ def _beside(route: RouteEvidence, inputs: Inputs, hops: set[str]) -> str:
     """
     for other in sorted(inputs.routes, key=lambda one: one.name):
         same = other.name != route.name and other.signal is route.signal and bool(other.missed)
-        as_much = 2 * other.missed * route.of >= route.missed * other.of
+        as_much = 2 * other.rate >= route.rate
         if same and as_much and len(only := _only(other.name, inputs)) == 1 and only <= hops:
             return other.name
     return ""

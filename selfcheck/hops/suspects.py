@@ -37,13 +37,13 @@ def parts(route: RouteEvidence) -> tuple[Part, ...]:
 def proves(witness: RouteEvidence, lossy: RouteEvidence) -> bool:
     """Whether `witness` would have lost something too, had it shared the fault.
 
-    At the lossy route's rate, that many canaries without a loss must be less likely than 5 %.
+    Of what it sent since the fault showed, so many without a loss must be less likely than 5 % at
+    the lossy route's rate. What it sent before proves nothing.
     """
-    if witness.verdict is not Verdict.OK or witness.missed or witness.ok_of <= 0 or lossy.of <= 0:
+    if witness.verdict is not Verdict.OK or witness.missed:
         return False
-    rate = min(1.0, lossy.missed / lossy.of)
-    chance = (1.0 - rate) ** witness.ok_of
-    return rate > 0 and chance < DOUBT
+    passed = witness.passed_since(lossy.missed_from)
+    return passed > 0 and (1.0 - lossy.rate) ** passed < DOUBT
 
 
 def suspects(lossy: RouteEvidence, inputs: Inputs) -> tuple[Part, ...]:

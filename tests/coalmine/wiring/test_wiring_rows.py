@@ -102,6 +102,32 @@ async def test_a_read_side_that_cannot_be_read_is_told_as_such():
     assert told.lost == 0
 
 
+async def test_evidence_says_when_canaries_were_sent_that_passed_or_were_missed():
+    passing = await lived(300)
+    told = evidence(passing)
+    assert told.missed_from is None
+    assert [at * 1e9 for at in told.passed_at] == [row.canary.stamp_ns for row in passing.rows]
+    refused = await lived(300, Faults(reject=Reason.REFUSED))
+    told = evidence(refused)
+    assert told.passed_at == ()
+    assert told.missed_from == refused.rows[-1].canary.stamp_ns / 1e9
+
+
+async def test_a_trouble_is_dated_from_its_first_missed_canary_until_the_route_is_ok():
+    """Rows of a long trouble begin with its middle: a route that sends rarely passes it by then."""
+    pipeline = Pipeline({}, 10.0, VirtualClock(), lambda *_: None)
+    dated = pipeline._dated
+    refused = await lived(300, Faults(reject=Reason.REFUSED))
+    first = evidence(refused).missed_from
+    later = replace(refused, rows=refused.rows[:2])
+    assert evidence(later).missed_from > first
+    assert dated(refused).missed_from == first
+    assert dated(later).missed_from == first
+    passing = await lived(300)
+    assert dated(replace(passing, spec=refused.spec)).missed_from is None
+    assert dated(later).missed_from > first
+
+
 class ScriptedReader:
     """A hop reader whose counters are given."""
 

@@ -89,4 +89,11 @@ def route(
         "policy_dropped": 0,
         "drop_declared": False,
     }
-    return RouteEvidence(name, hops=hops, verdict=verdict, reason=reason, **{**fields, **given})
+    fields |= given
+    # The fault showed with the first canary, and each route has sent throughout.
+    missed = ("lost", "rejected", "maybe_silent", "policy_dropped")
+    dated = {
+        "passed_at": tuple(map(float, range(int(fields["ok_of"])))),
+        "missed_from": 0.0 if any(fields[name] for name in missed) else None,
+    }
+    return RouteEvidence(name, hops=hops, verdict=verdict, reason=reason, **{**dated, **fields})

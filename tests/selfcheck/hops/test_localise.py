@@ -196,6 +196,29 @@ def test_too_few_healthy_canaries_clear_nothing():
     assert proves(direct(ok_of=8, of=8), lost(2, 6))
 
 
+def test_canaries_sent_before_the_fault_showed_clear_nothing():
+    """A route beside it that has not noticed yet is no proof that its hops are well."""
+    began = lost(3, 6, missed_from=100.0)
+    assert not proves(direct(ok_of=6, passed_at=(50.0, 60.0, 70.0, 80.0, 90.0, 99.0)), began)
+    assert not proves(direct(ok_of=6, passed_at=(70.0, 80.0, 90.0, 99.0, 100.0, 110.0)), began)
+    assert proves(direct(ok_of=6, passed_at=(80.0, 90.0, 99.0, 100.0, 110.0, 120.0)), began)
+
+
+def test_what_a_sampler_explains_dilutes_no_loss_beside_it():
+    """Two lost and four dropped as declared: nothing that could have arrived did."""
+    sampled = lost(2, 6, drop_declared=True)
+    assert proves(direct(ok_of=3, of=3), sampled)
+    assert not proves(direct(ok_of=3, of=3), lost(2, 6, ok_of=4))
+
+
+@given(missed=st.integers(1, 12), passed=st.integers(0, 12), more=st.integers(1, 12))
+def test_the_rate_of_a_loss_is_never_certain_and_falls_with_each_canary_that_passes(
+    missed, passed, more
+):
+    one, other = (lost(missed, 24, ok_of=count).rate for count in (passed, passed + more))
+    assert 0 < other < one < 1
+
+
 def test_a_healthy_route_of_another_signal_clears_nothing():
     finding = find(lost(), direct(signal=Signal.TRACES), hops=[s.state(GREEN)])["gw-logs"]
     assert finding.hop == ""
@@ -323,7 +346,7 @@ def test_a_store_that_loses_from_every_route_is_named_on_every_route():
 
 def test_a_small_loss_at_the_store_does_not_explain_a_great_one_before_it():
     """One in six there, six in six here: the gateway stays a candidate."""
-    found = find(lost(), direct(FAIL, Reason.SILENT_LOSS, lost=1, of=6))
+    found = find(lost(), direct(FAIL, Reason.SILENT_LOSS, lost=1, of=6, ok_of=5))
     (gateway_route,) = (one for name, one in found.items() if name != "direct-logs")
     assert gateway_route.hop == ""
 
