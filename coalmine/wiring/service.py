@@ -42,7 +42,7 @@ from selfcheck.hops.protocol import HopCounters
 log = logging.getLogger("coalmine")
 
 # Whose verdict changes is painted at once; where a loss lies becomes clearer with every look.
-PICTURE_S, CALM_S = 1.0, 3.0
+PICTURE_S, CALM_S = 1.0, 5.0
 RELOAD_POLL_S = 1.0
 MONEY_S = 5.0
 HOUSEKEEPING_S = 3600.0

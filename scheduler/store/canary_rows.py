@@ -3,7 +3,8 @@
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from typing import Any
 
 from core.clock import Instant
@@ -22,6 +23,7 @@ from selfcheck.canary.model import (
     Signal,
 )
 
+_RECEIPT = attrgetter(*(one.name for one in fields(Receipt)))
 # Looks that are kept of one canary.
 LOOKS = 40
 # The columns that judging may change.
@@ -141,7 +143,7 @@ def read_looks(text: str) -> tuple[Look, ...]:
 
 def write_receipt(receipt: Receipt) -> str:
     """A receipt as JSON text: a list in the order of the fields, as it is kept for each canary."""
-    return json.dumps(list(asdict(receipt).values()), ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(_RECEIPT(receipt), ensure_ascii=False, separators=(",", ":"))
 
 
 def read_receipt(text: str) -> Receipt:

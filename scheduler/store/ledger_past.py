@@ -28,8 +28,8 @@ from sqlmodel import col
 from core.clock import Instant
 from scheduler.store.canary_rows import read_receipt
 from scheduler.store.ledger_tables import CanaryDayRow, CanaryRow, RouteRow
-from selfcheck.canary.ledger import HOUR_US, HOURS_BACK, Brief, HourPast, Past
-from selfcheck.canary.model import Account, CanaryKey, Outcome
+from selfcheck.canary.ledger import HOUR_US, HOURS_BACK, Brief, HourPast, Past, untaken
+from selfcheck.canary.model import Account, CanaryKey, Outcome, Sent
 
 _SENT = "sent"
 _ROUTE: BindParameter[str] = bindparam("route")
@@ -151,9 +151,17 @@ def _briefs(route: str, rows: Sequence[Row[*tuple[Any, ...]]]) -> list[Brief]:
             row.delay_s,
             row.first_path,
             row.empty_path,
+            _untaken(row.outcome, row.receipt),
         )
         for row in rows
     ]
+
+
+def _untaken(outcome: str, receipt: str | None) -> bool:
+    """Few are: a receipt is only read where the sender was not told that it was taken."""
+    if receipt is None or receipt.startswith(f'["{Sent.ACCEPTED.value}"'):
+        return False
+    return untaken(Outcome(outcome), read_receipt(receipt))
 
 
 def _doubled(copies: int, receipt: str | None) -> bool:

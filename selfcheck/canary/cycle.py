@@ -105,6 +105,8 @@ class RouteCycle:
         self._audited_s, self._tidied_s = -math.inf, -math.inf
         self._verdict: RouteVerdict | None = None
         self._told: tuple[Verdict, Reason] | None = None
+        # Whether the verdict was derived in the present step already.
+        self._told_now = False
 
     # Sending.
 
@@ -223,6 +225,7 @@ class RouteCycle:
         Raises StoreError when the ledger fails: nothing counts as judged that is not committed.
         """
         await self.load()
+        self._told_now = False
         if judged := await self._book.flush():
             self._report(judged)
         await self._expire()
@@ -299,6 +302,7 @@ class RouteCycle:
 
     async def _judge(self, path: AccessPath, rows: Sequence[LedgerRow], reading: Reading) -> None:
         now = instant(self._clock)
+        self._paths.answered(reading)
         # A receipt may have come while the read was under way.
         rows = [self._book.get(row.canary.key) for row in rows]
         found: dict[str, tuple[Sighting, ...]] = {}
@@ -355,15 +359,18 @@ class RouteCycle:
     async def _audit(self) -> None:
         """The identity is checked once a minute; the verdict ages with every step."""
         now_s, every_s = self._clock.monotonic(), self.spec.every_s
-        if now_s - self._audited_s >= max(_AUDIT_S, every_s) and await self._book.audit():
-            self._audited_s = now_s
+        if now_s - self._audited_s >= max(_AUDIT_S, every_s):
+            self._told_now = False
+            if await self._book.audit():
+                self._audited_s = now_s
         if now_s - self._tidied_s >= every_s:
             self._tidied_s = now_s
             held = {*self._looks.keys(), *(one.key for one in self._paths.samples)}
             self._book.forget(held)
             self._paths.forget(held)
             self._trust = {key: told for key, told in self._trust.items() if key in held}
-        self._report([])
+        if not self._told_now:
+            self._report([])
 
     def _next_s(self) -> float:
         now = self._clock.monotonic()
@@ -409,7 +416,7 @@ class RouteCycle:
 
     def _report(self, changed: Sequence[LedgerRow]) -> None:
         """One envelope for each newly judged canary, and one when the verdict changed by itself."""
-        now = instant(self._clock)
+        now, self._told_now = instant(self._clock), True
         verdict = self._verdict = self._present(now)
         told = (verdict.verdict, verdict.reason)
         if not changed and self._told == told:

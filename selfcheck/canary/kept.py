@@ -11,7 +11,7 @@ from itertools import islice
 
 from core.clock import Instant
 from selfcheck.canary.judge import duplicated
-from selfcheck.canary.ledger import Brief, Past
+from selfcheck.canary.ledger import Brief, Past, untaken
 from selfcheck.canary.model import CanaryKey, LedgerRow, Outcome
 
 HOUR_S = 3600.0
@@ -25,7 +25,8 @@ class Tally:
     """Canaries by what is known of them.
 
     doubled: stored more often than sent. counted: the store told how many copies there are.
-    mixed: minutes in which some were refused or could not be told of, and others were judged.
+    untaken: arrived though their sender was not told that they were taken.
+    mixed: minutes in which some, but not all, went astray.
     """
 
     judged: int = 0
@@ -36,7 +37,13 @@ class Tally:
     dropped: int = 0
     refused: int = 0
     untold: int = 0
+    untaken: int = 0
     mixed: int = 0
+
+    @property
+    def astray(self) -> int:
+        """Canaries that were refused, could not be told of, or of which senders were not told."""
+        return self.refused + self.untold + self.untaken
 
     def add(self, brief: Brief, by: int) -> None:
         """Count one canary `by` times."""
@@ -48,6 +55,7 @@ class Tally:
         self.dropped += by * (brief.outcome is Outcome.POLICY_DROP)
         self.refused += by * (brief.outcome is Outcome.REJECTED)
         self.untold += by * (brief.outcome is Outcome.UNKNOWN)
+        self.untaken += by * brief.untaken
 
     def take(self, other: "Tally") -> None:
         """Take another one off this."""
@@ -59,6 +67,7 @@ class Tally:
         self.dropped -= other.dropped
         self.refused -= other.refused
         self.untold -= other.untold
+        self.untaken -= other.untaken
 
 
 def brief_of(row: LedgerRow) -> Brief:
@@ -66,7 +75,7 @@ def brief_of(row: LedgerRow) -> Brief:
     doubled = None if row.copies is None else duplicated(row, 1)
     return Brief(
         row.canary.key, row.sent, row.sent_under, row.outcome, doubled, row.judged, row.delay_s,
-        row.first_path, row.empty_path,
+        row.first_path, row.empty_path, untaken(row.outcome, row.receipt),
     )  # fmt: skip
 
 
@@ -171,9 +180,9 @@ class KeptRows:
                 break
             self._hour.take(self._minutes.pop(minute))
         hour = self._hour
-        if not hour.refused + hour.untold:
+        if not hour.astray:
             return replace(hour)
-        mixed = sum(0 < t.refused + t.untold < t.judged for t in self._minutes.values())
+        mixed = sum(0 < one.astray < one.judged for one in self._minutes.values())
         return replace(hour, mixed=mixed)
 
     @property

@@ -29,8 +29,9 @@ class Epoch:
 class Brief:
     """What a route needs of a canary that is not kept in mind.
 
-    doubled: whether it is stored more often than sent; None when no copies were counted. The
-    others as in LedgerRow.
+    doubled: whether it is stored more often than sent; None when no copies were counted.
+    untaken: whether it arrived though its sender was not told that it was taken. The others as in
+    LedgerRow.
     """
 
     key: CanaryKey
@@ -42,6 +43,13 @@ class Brief:
     delay_s: float | None
     first_path: str
     empty_path: str
+    untaken: bool
+
+
+def untaken(outcome: Outcome, receipt: Receipt | None) -> bool:
+    """Whether a canary arrived whose sender holds it for lost: what it does then is its affair."""
+    arrived = outcome in {Outcome.OK, Outcome.LATE}
+    return arrived and receipt is not None and bool(receipt.untaken)
 
 
 @dataclass(frozen=True, slots=True)

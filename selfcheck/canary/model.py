@@ -97,6 +97,19 @@ class Receipt:
     body_bytes: int
     silent: bool
 
+    @property
+    def untaken(self) -> str:
+        """Why its sender holds the canary for lost, in words; "" when it was told otherwise.
+
+        What we could not find out for reasons of our own says nothing of the endpoint.
+        """
+        if self.sent is Sent.REJECTED:
+            return f"refused: {self.detail}"
+        if self.silent:
+            return "taken without an answer"
+        broken = self.sent is Sent.MAYBE and self.reason is Reason.MAYBE_SENT
+        return f"the answer broke off: {self.detail}" if broken else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Sighting:

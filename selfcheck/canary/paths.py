@@ -23,6 +23,11 @@ _SEEN = frozenset({Outcome.OK, Outcome.LATE, Outcome.ALTERED})
 _KEPT_DELAYS = 200
 # A path is asked so often for a canary before it counts as refused: now and then a read fails.
 _TRIES = 3
+# A store whose newest reads begin to fail so many times fails people as well, though a later read
+# finds every canary; it is well again once they are fewer than the last. One outage is one time,
+# however long; one read in ten is ordinary.
+_READS, _FAILURES, _MENDED = 100, 20, 12
+_ALL_READ = (1 << _READS) - 1
 
 
 class Answer(StrEnum):
@@ -174,6 +179,8 @@ class AccessPaths:
         self._failed: dict[CanaryKey, str] = {}
         # Whether the newest look for a canary could be made, by whichever path.
         self._readable = False
+        # A bit for each of the newest reads, the last one lowest: whether the store answered.
+        self._reads, self._unreliable = _ALL_READ, False
         # What was seen once and asked for again at its deadline, by the path that had shown it.
         self._again = PathTally.empty("again", rules, evidence=False)
         self._pair: CanaryKey | None = None
@@ -246,11 +253,27 @@ class AccessPaths:
             for name, tally in [*known, ("asked again, the store", self._again)]
             if tally.refuses()
         ]
+        if self._unreliable and not told:
+            told.append(f"reads failed {self._failures()} separate times among the last {_READS}")
         return "; ".join(told)
 
     def last_failed(self, key: CanaryKey) -> str:
         """Name of the path by which the last look for this canary failed, "" when it did not."""
         return self._failed.get(key, "")
+
+    def answered(self, reading: Reading) -> None:
+        """Remember whether canaries could be read; being asked to wait is no failure.
+
+        What is read to judge a path alone is told by that path.
+        """
+        if reading.complete or reading.retry_after_s is None:
+            self._reads = (self._reads << 1 | reading.complete) & _ALL_READ
+            least = _MENDED if self._unreliable else _FAILURES
+            self._unreliable = self._failures() >= least
+
+    def _failures(self) -> int:
+        """How often reads began to fail among the newest ones."""
+        return (self._reads >> 1 & ~self._reads).bit_count()
 
     def note(self, key: CanaryKey, path: AccessPath, reading: Reading) -> None:
         """Remember whether a look could be made."""

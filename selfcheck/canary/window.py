@@ -11,7 +11,8 @@ from core.verdict import Verdict
 from selfcheck.canary.judge import duplicated
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.kept import HOUR_S, Tally
-from selfcheck.canary.model import LOSSES, VERIFIED, LedgerRow, Outcome, Receipt, Sent
+from selfcheck.canary.ledger import untaken
+from selfcheck.canary.model import LOSSES, VERIFIED, LedgerRow, Outcome, Sent
 
 HINT = "never seen one: tenant, selector or path?"
 # Reasons of `unknown` that are not the read side's.
@@ -221,17 +222,10 @@ def _refused_yet_stored(newest: Sequence[LedgerRow], rules: JudgingRules) -> Rou
 
     Senders that believe it drop their records, or send them again and again.
     """
-    rows = [
-        (row, row.receipt)
-        for row in newest
-        if row.outcome in {Outcome.OK, Outcome.LATE}
-        and row.receipt is not None
-        and _untaken(row.receipt)
-    ]
-    if len(rows) < rules.losses_to_fail:
+    told = [r.receipt.untaken for r in newest if r.receipt and untaken(r.outcome, r.receipt)]
+    if len(told) < rules.losses_to_fail:
         return None
-    _, receipt = rows[0]
-    text = f"{len(rows)} of the last {len(newest)} stored, though {_untaken(receipt)}"
+    text = f"{len(told)} of the last {len(newest)} stored, though {told[0]}"
     return RouteVerdict(Verdict.DEGRADED, Reason.INJECT, text)
 
 
@@ -246,19 +240,6 @@ def _never_at_once(newest: Sequence[LedgerRow], rules: JudgingRules) -> RouteVer
         return None
     text = f"none of the last {len(newest)} was taken at the first try, all at a later one"
     return RouteVerdict(Verdict.DEGRADED, Reason.INJECT, text)
-
-
-def _untaken(receipt: Receipt) -> str:
-    """What a sender takes for a loss, in words; "" for a canary that it believes to be taken.
-
-    What we could not find out for reasons of our own says nothing of the endpoint.
-    """
-    if receipt.sent is Sent.REJECTED:
-        return f"refused: {receipt.detail}"
-    if receipt.silent:
-        return "taken without an answer"
-    broken = receipt.sent is Sent.MAYBE and receipt.reason is Reason.MAYBE_SENT
-    return f"the answer broke off: {receipt.detail}" if broken else ""
 
 
 def _hour(evidence: Evidence, rules: JudgingRules) -> RouteVerdict | None:
@@ -276,13 +257,17 @@ def _hour(evidence: Evidence, rules: JudgingRules) -> RouteVerdict | None:
         text = f"{count} of {hour.judged} {words} within {_span(evidence)}"
         return RouteVerdict(Verdict.DEGRADED, bad[0][0], text)
     # An outage that is over shares at most its first and its last minute with what is well.
-    count = hour.refused + hour.untold
-    if hour.mixed < rules.hour_losses or count < least:
+    found = [
+        ("refused", hour.refused),
+        ("stored though their sender was told otherwise", hour.untaken),
+        ("not to be told of", hour.untold),
+    ]
+    if hour.mixed < rules.hour_losses or hour.astray < least:
         return None
-    reason = Reason.INJECT if hour.refused else Reason.READBACK
-    what = "refused" if hour.refused >= count else "refused or not to be told of"
+    reason = Reason.READBACK if hour.untold == hour.astray else Reason.INJECT
+    what = " or ".join(word for word, count in found if count)
     apart = f"{hour.mixed} separate {'minutes' if evidence.hour_s <= HOUR_S else 'times'}"
-    text = f"{count} of {hour.judged} {what} within {_span(evidence)}, in {apart}"
+    text = f"{hour.astray} of {hour.judged} {what} within {_span(evidence)}, in {apart}"
     return RouteVerdict(Verdict.DEGRADED, reason, text)
 
 

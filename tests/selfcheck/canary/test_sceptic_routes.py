@@ -191,6 +191,43 @@ async def test_a_search_that_is_refused_for_good_is_not_hidden_by_reads_by_id():
 
 
 @pytest.mark.parametrize("seed", range(5))
+async def test_every_other_read_that_fails_is_told_though_a_later_one_finds_every_canary(seed):
+    """Whoever looks something up gets an error every other time."""
+    rig = await warm()
+    dice = random.Random(seed)
+    rig.faults.cut = lambda _number: dice.random() < 0.5
+    await rig.run(15 * MINUTE_S)
+    told = await verdicts(rig, 30 * MINUTE_S)
+    assert told.count(Verdict.OK) < len(told) / 10
+    rig.faults.cut = never
+    await rig.run(15 * MINUTE_S)
+    assert rig.cycle.status().verdict is Verdict.OK
+
+
+async def test_one_long_outage_of_the_read_side_does_not_linger():
+    rig = await warm()
+    rig.faults.cut = lambda _number: True
+    await rig.run(20 * MINUTE_S)
+    assert rig.cycle.status().verdict is Verdict.BLIND
+    rig.faults.cut = never
+    await rig.run(5 * MINUTE_S)
+    assert rig.cycle.status().verdict is Verdict.OK
+
+
+@pytest.mark.parametrize("every", [6, 10])
+async def test_stored_with_an_answer_that_breaks_off_now_and_then_is_degraded(every):
+    """Five of the last six were taken, and the sixth arrived: its sender holds it for lost."""
+    rig = await moody()
+    rig.faults.lost_answer = True
+    rig.mood = lambda number: setattr(rig.faults, "maybe", number % every == 0)
+    await rig.run(every * MINUTE_S)
+    assert set(await verdicts(rig, 10 * MINUTE_S)) == {Verdict.DEGRADED}
+    status = rig.cycle.status()
+    assert status.reason is Reason.INJECT
+    assert "stored though their sender was told otherwise" in status.detail
+
+
+@pytest.mark.parametrize("seed", range(5))
 async def test_a_read_that_fails_now_and_then_wakes_nobody(seed):
     rig = await warm()
     dice = random.Random(seed)
