@@ -42,7 +42,7 @@ from selfcheck.hops.protocol import HopCounters
 log = logging.getLogger("coalmine")
 
 # Whose verdict changes is painted at once; where a loss lies becomes clearer with every look.
-PICTURE_S, CALM_S = 1.0, 5.0
+PICTURE_S, CALM_S = 1.0, 3.0
 RELOAD_POLL_S = 1.0
 MONEY_S = 5.0
 HOUSEKEEPING_S = 3600.0
@@ -313,6 +313,7 @@ class Service:
             mine = [(one.name, one.signal) for one in specs if one.backend == backend]
             self._money.sent(backend, {one: meter.volume(one[0], now) for one in mine})
         self._money.settle(self._stores.samples)
+        self._picture = replace(self._picture, costs=self._money.rows)
         return MONEY_S
 
     async def _housekeep(self) -> float:

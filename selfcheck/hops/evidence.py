@@ -82,11 +82,11 @@ class RouteEvidence:
     def rate(self) -> float:
         """Share of its canaries that are missed since the trouble began, careful of few of them.
 
-        One more than were tried is counted as passed, as the count begins with a missed one.
-        What a declared sampler explains was not tried: where it was dropped, no fault could be.
+        Half a canary more missed and half a one more passed than were (Krichevsky and Trofimov,
+        1981). What a declared sampler explains was not tried: what it dropped met no fault.
         """
         tried = self.missed + self.passed_since(self.missed_from)
-        return self.missed / (tried + 1)
+        return (self.missed + 0.5) / (tried + 1)
 
     def passed_since(self, since: float | None) -> int:
         """Canaries that were sent at `since` or later and arrived unaltered; None = never."""

@@ -40,7 +40,7 @@ backends:
   store: {{kind: embedded, url: "{store}"}}
 hops:
   gateway: {{kind: otelcol, metrics: "{gateway}/metrics"}}
-paging: {{group_wait: 300ms, blind_after: 3s}}
+paging: {{group_wait: 1s, blind_after: 3s}}
 receivers:
   pager: {{kind: webhook, url: "{pager}", secret_file: hook}}
 pages:
