@@ -340,7 +340,6 @@ class Service:
         if isinstance(found, Loaded):
             try:
                 await self._reload(found.config)
-                self._selfwatch.config_problems = ()
             except Exception as exc:  # noqa: BLE001  a plan that cannot be built is a refused one
                 told = str(exc) or type(exc).__name__
                 self._refuse(tuple(told.splitlines()))
@@ -378,6 +377,8 @@ class Service:
             await plan.close(old)
             raise
         await self._load(plan)
+        # First: who is shown the new plan must not be told that it was refused.
+        self._selfwatch.config_problems = ()
         self._plan, self._money, self._config = plan, money, config
         self._paged = _names(plan)
         await self._engine.apply(plan.checks, self._steps(), plan.generation)

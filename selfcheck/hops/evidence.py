@@ -11,6 +11,9 @@ from selfcheck.hops.increase import Window
 from selfcheck.hops.queue import QueueState, queues
 
 
+_MAKE_A_RATE = 2
+
+
 @dataclass(frozen=True, slots=True)
 class RouteEvidence:
     """What the newest judged canaries of one route say.
@@ -80,13 +83,13 @@ class RouteEvidence:
 
     @property
     def rate(self) -> float:
-        """Share of its canaries that are missed since the trouble began, careful of few of them.
+        """Share of its canaries that are missed since the trouble began; one alone makes none.
 
-        Half a canary more missed and half a one more passed than were (Krichevsky and Trofimov,
-        1981). What a declared sampler explains was not tried: what it dropped met no fault.
+        What a declared sampler explains was not tried: what it dropped met no fault.
         """
-        tried = self.missed + self.passed_since(self.missed_from)
-        return (self.missed + 0.5) / (tried + 1)
+        if self.missed < _MAKE_A_RATE:
+            return 0.0
+        return self.missed / (self.missed + self.passed_since(self.missed_from))
 
     def passed_since(self, since: float | None) -> int:
         """Canaries that were sent at `since` or later and arrived unaltered; None = never."""
