@@ -10,7 +10,6 @@ from selfcheck.hops.balance import HopBalance, hop_balance
 from selfcheck.hops.increase import Window
 from selfcheck.hops.queue import QueueState, queues
 
-
 _MAKE_A_RATE = 2
 
 
