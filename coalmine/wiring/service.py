@@ -116,6 +116,8 @@ class Service:
             await route.cycle.load()
         opened.push_async_callback(self._engine.stop, STOP_GRACE_S)
         await self._engine.start(self._plan.checks, self._steps(), 1)
+        # Whoever asks first must not find a board without routes.
+        self._swap_picture(self._statuses())
         self._serving.start()
         return self._serving.url
 
