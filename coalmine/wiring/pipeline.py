@@ -9,8 +9,9 @@ from dataclasses import replace
 from core.clock import Clock
 from core.reason import Reason
 from core.verdict import Verdict
-from selfcheck.canary.model import LOSSES, LedgerRow, Outcome, Sent
+from selfcheck.canary.model import LedgerRow, Outcome, Sent
 from selfcheck.canary.route import RouteStatus
+from selfcheck.canary.window import is_loss, silent
 from selfcheck.hops.evidence import HopState, Inputs, RouteEvidence, hop_state
 from selfcheck.hops.finding import Finding
 from selfcheck.hops.increase import Window
@@ -184,7 +185,7 @@ def evidence(status: RouteStatus) -> RouteEvidence:
         ok_of=sum(row.outcome in _PASSED for row in rows),
         rejected=sum(row.outcome is Outcome.REJECTED for row in rows),
         refused_connection=any(_no_connection(row) for row in rows),
-        maybe_silent=sum(_silent(row) for row in rows),
+        maybe_silent=sum(silent(row) for row in rows),
         read_broken=_read_broken(status),
         never_seen=not status.ever_seen,
         policy_dropped=0 if declared else sum(r.outcome is Outcome.POLICY_DROP for r in rows),
@@ -202,7 +203,7 @@ def _sent_at(row: LedgerRow) -> float:
 
 def _missed(row: LedgerRow, declared: bool) -> bool:
     dropped = row.outcome is Outcome.POLICY_DROP and not declared
-    return row.outcome in LOSSES or dropped or _silent(row)
+    return dropped or is_loss(row)
 
 
 def _no_connection(row: LedgerRow) -> bool:
@@ -210,10 +211,6 @@ def _no_connection(row: LedgerRow) -> bool:
     return (
         receipt is not None and receipt.sent is Sent.REJECTED and receipt.reason in _NO_CONNECTION
     )
-
-
-def _silent(row: LedgerRow) -> bool:
-    return row.receipt is not None and row.receipt.silent and row.outcome is Outcome.UNKNOWN
 
 
 def _read_broken(status: RouteStatus) -> Reason | None:
