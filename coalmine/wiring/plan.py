@@ -52,6 +52,8 @@ from selfcheck.quiet.watch import QuietWatch
 
 SERVICE_NAME = "coalmine-canary"
 OWN_LANE = "own"
+# Canaries of several routes share a commit and a wake-up. Rule: docs/design.md, "Scheduling".
+_SLOT_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,7 +369,7 @@ def _checks(
         rules = route.config.judging
         limit = rules.injection_deadline + rules.store_deadline
         found.append(Check(name, "canary", route.config.every_s, limit, "canaries",
-                           _inject_run(route.cycle)))  # fmt: skip
+                           _inject_run(route.cycle), slot_s=_SLOT_S))  # fmt: skip
     found += [
         Check(one.name, "join", one.every, max(JOIN_DEADLINE_S, joins[one.name].deadline_s),
               "sources", _join_run(joins[one.name]))

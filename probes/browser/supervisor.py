@@ -53,7 +53,7 @@ async def supervise(order: Order, deadline_s: float) -> Result:
         return Result.blind(Reason.HARNESS, "the browser's driver hangs: killed")
     finally:
         await _kill_all(child.pid, token)
-        await child.wait()
+        await _closed(child)
     return verdict_of(out, err, child.returncode)
 
 
@@ -86,6 +86,15 @@ async def _kill_all(group: int, token: str) -> None:
         if not left:
             return
         await _kill_and_wait(left)
+
+
+async def _closed(child: asyncio.subprocess.Process) -> None:
+    """Wait for the child's end and for its pipes: one left unread stays open with its transport."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_END_S):
+            # Nothing that survived holds a pipe's other end, or a kernel holds it: bounded.
+            await child.communicate()
+    await child.wait()
 
 
 async def _kill_and_wait(pids: Iterable[int]) -> None:

@@ -32,7 +32,7 @@ from scheduler.engine.protocol import (
 )
 from scheduler.engine.run import RunParts, Scheduled, envelope, run_one
 from scheduler.engine.supervisor import NO_LANE, OnTrouble, Supervisor
-from scheduler.engine.timeline import first_offset_s
+from scheduler.engine.timeline import first_offset_s, on_slot
 
 MARKS_EVERY_S = 5.0
 MARKS_DEADLINE_S = 2.0
@@ -217,7 +217,8 @@ class Engine:
     def _enter(self, check: Check, generation: int, mark: ScheduleMark | None) -> None:
         now = self._clockwork.timeline.now()
         known = mark is not None and mark.every_s == check.every_s
-        anchor = mark.anchor if known and mark else self._anchor(check, now)
+        kept = on_slot(mark.anchor, check.slot_s) if known and mark else None
+        anchor = kept or self._anchor(check, now)
         entry = _Entry(check, generation, anchor, now, Account())
         self._entries[check.name] = entry
         trigger = self._trigger(entry)
@@ -250,7 +251,9 @@ class Engine:
     def _anchor(self, check: Check, now: datetime) -> datetime:
         if check.cron or not check.every_s > 0:
             return now
-        return now + timedelta(seconds=first_offset_s(check.name, check.every_s))
+        offset_s = first_offset_s(check.name, check.every_s)
+        # The slot before could be over already: the first run would come an interval later.
+        return on_slot(now + timedelta(seconds=offset_s + check.slot_s), check.slot_s)
 
     def _trigger(self, entry: _Entry) -> FixedRate | Calendar:
         """The trigger of a check; one that cannot be made leaves a check that is blind."""

@@ -25,6 +25,8 @@ class Check:
     """Fixed-rate work. `run` yields the result of the run, or None when its owner reports later.
 
     cron: a calendar rule in wall time (five fields) and its zone instead of `every_s`.
+    slot_s: its cadence begins on a whole multiple of it, so that checks which write to one store
+    come due together and share a commit; 0 = anywhere.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Check:
     run: Callable[[RunContext], Awaitable[Result | None]]
     cron: str = ""
     zone: str = "UTC"
+    slot_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

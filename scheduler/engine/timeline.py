@@ -4,10 +4,12 @@ No step of the wall clock moves it. Everything here is exact: ticks are integer 
 their anchor, so a tick can neither repeat nor drift.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 
 from core.clock import Clock
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Timeline:
@@ -53,3 +55,8 @@ def first_offset_s(name: str, every_s: float) -> float:
     """
     digest = blake2b(name.encode(), digest_size=8).digest()
     return int.from_bytes(digest) % round(every_s * 1e6) / 1e6
+
+
+def on_slot(at: datetime, slot_s: float) -> datetime:
+    """The last whole multiple of `slot_s` since 1970 that is not after `at`; with 0, `at`."""
+    return at - (at - _EPOCH) % timedelta(seconds=slot_s) if slot_s else at

@@ -152,6 +152,7 @@ def _briefs(route: str, rows: Sequence[Row[*tuple[Any, ...]]]) -> list[Brief]:
             row.first_path,
             row.empty_path,
             _untaken(row.outcome, row.receipt),
+            row.receipt is None,
         )
         for row in rows
     ]

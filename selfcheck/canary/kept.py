@@ -54,7 +54,8 @@ class Tally:
         self.altered += by * (brief.outcome is Outcome.ALTERED)
         self.dropped += by * (brief.outcome is Outcome.POLICY_DROP)
         self.refused += by * (brief.outcome is Outcome.REJECTED)
-        self.untold += by * (brief.outcome is Outcome.UNKNOWN)
+        # A canary that our own end may have kept from leaving says nothing of its route.
+        self.untold += by * (brief.outcome is Outcome.UNKNOWN and not brief.unheard)
         self.untaken += by * brief.untaken
 
     def take(self, other: "Tally") -> None:
@@ -75,7 +76,7 @@ def brief_of(row: LedgerRow) -> Brief:
     doubled = None if row.copies is None else duplicated(row, 1)
     return Brief(
         row.canary.key, row.sent, row.sent_under, row.outcome, doubled, row.judged, row.delay_s,
-        row.first_path, row.empty_path, untaken(row.outcome, row.receipt),
+        row.first_path, row.empty_path, untaken(row.outcome, row.receipt), row.receipt is None,
     )  # fmt: skip
 
 

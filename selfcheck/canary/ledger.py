@@ -30,7 +30,8 @@ class Brief:
     """What a route needs of a canary that is not kept in mind.
 
     doubled: whether it is stored more often than sent; None when no copies were counted.
-    untaken: whether it arrived though its sender was not told that it was taken. The others as in
+    untaken: whether it arrived though its sender was not told that it was taken.
+    unheard: whether its receipt was never written: we ended while it was sent. The others as in
     LedgerRow.
     """
 
@@ -44,6 +45,7 @@ class Brief:
     first_path: str
     empty_path: str
     untaken: bool
+    unheard: bool
 
 
 def untaken(outcome: Outcome, receipt: Receipt | None) -> bool:

@@ -131,6 +131,7 @@ async def test_a_route_starts_from_what_all_its_rows_say(ledger, clock):
     past = await ledger.past("logs", rows[0].sent_under, midnight, 5)
     assert [one.key for one in past.recent] == [r.canary.key for r in (old[1], *rows)]
     assert [one.doubled for one in past.recent] == [None, True, False, None, None]
+    assert [one.unheard for one in past.recent] == [True, False, False, True, True]
     told = past.recent[1]
     assert (told.judged, told.delay_s, told.first_path, told.empty_path) == (
         seen, 0.5, "search", "by id",

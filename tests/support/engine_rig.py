@@ -70,8 +70,9 @@ def check(
     lane: str = "probes",
     cron: str = "",
     zone: str = "UTC",
+    slot_s: float = 0.0,
 ) -> Check:
-    return Check(name, "tcp", every_s, deadline_s, lane, run, cron, zone)
+    return Check(name, "tcp", every_s, deadline_s, lane, run, cron, zone, slot_s)
 
 
 class Rig:

@@ -110,6 +110,41 @@ async def test_runs_missed_while_the_engine_was_down_are_counted_at_start():
     await second.engine.stop(1)
 
 
+async def test_checks_on_slots_come_due_together_and_soon():
+    """Each at its offset or up to a slot later, at most an interval and a slot from the start."""
+    clock = VirtualClock()
+    clock.move(0.0123)
+    rig, began = Rig(clock), clock.utc()
+    names = [f"c{i}" for i in range(40)]
+    await rig.engine.start([check(name, slot_s=0.25) for name in names], [])
+    await clock.advance(20.5)
+    for name in names:
+        due = began + timedelta(seconds=first_offset_s(name, 10.0))
+        first, second, *_ = (e.scheduled_at for e in rig.results.of(name))
+        assert due < first <= due + timedelta(seconds=0.25)
+        assert first.microsecond % 250_000 == 0
+        assert second == first + timedelta(seconds=10)
+    await rig.engine.stop(1)
+
+
+async def test_a_cadence_that_moves_to_its_slot_counts_no_run_twice():
+    clock, marks = VirtualClock(), Marks()
+    clock.move(0.1)
+    first = Rig(clock, marks=marks)
+    await first.engine.start([check("a")], [])
+    await clock.advance(30)
+    await first.engine.stop(1)
+    last = first.results.of("a")[-1].scheduled_at
+    second = Rig(clock, marks=marks)
+    await second.engine.start([check("a", slot_s=0.25)], [])
+    assert second.engine.account("a")["missed"] == 0
+    await clock.advance(10)
+    (then,) = [e.scheduled_at for e in second.results.of("a")]
+    assert then.microsecond % 250_000 == 0
+    assert timedelta() <= last + timedelta(seconds=10) - then < timedelta(seconds=0.25)
+    await second.engine.stop(1)
+
+
 async def test_a_pause_is_neither_skipped_nor_missed():
     """Runs that nobody wanted are not due."""
     clock = VirtualClock()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.engine.timeline import Timeline, first_offset_s, next_tick, ticks_between
+from scheduler.engine.timeline import Timeline, first_offset_s, next_tick, on_slot, ticks_between
 from tests.support.clock import VirtualClock
 
 ANCHOR = datetime(2026, 11, 21, tzinfo=UTC)
@@ -36,6 +36,16 @@ def test_the_first_offset_lies_within_the_interval_and_depends_on_the_name_only(
     """Restarts and machines agree on it."""
     assert 0 <= first_offset_s(name, every_s) < every_s
     assert first_offset_s(name, every_s) == first_offset_s(name, every_s)
+
+
+@given(MOMENT, st.sampled_from([0.1, 0.25, 1.0, 7.0]))
+def test_a_slot_is_a_whole_multiple_that_is_not_later(at, slot_s):
+    """What lies on a slot stays there: a cadence that goes on after a restart does not creep."""
+    slot, width = on_slot(at, slot_s), timedelta(seconds=slot_s)
+    assert at - width < slot <= at
+    assert (slot - datetime(1970, 1, 1, tzinfo=UTC)) % width == timedelta()
+    assert on_slot(slot, slot_s) == slot
+    assert on_slot(at, 0.0) == at
 
 
 def test_offsets_spread_checks_evenly():

@@ -7,14 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.clock import Instant, instant
+from core.reason import Reason
 from selfcheck.canary.kept import HOUR_S, KeptRows, brief_of
 from selfcheck.canary.ledger import Past
-from selfcheck.canary.model import VERIFIED, CanaryKey, LedgerRow, Outcome
+from selfcheck.canary.model import VERIFIED, CanaryKey, LedgerRow, Outcome, Receipt, Sent
 from tests.support.clock import VirtualClock
 from tests.support.stores import pending_row
 
 MOST = 4
 NOTHING = Past([], [], seen_under=False, only_under=False, sent_today=0, hours=[])
+MAYBE = Receipt(Sent.MAYBE, Reason.TIMEOUT, "10 s", 1, Sent.MAYBE, 10.0, 612, silent=False)
 STEPS = st.lists(
     st.tuples(st.sampled_from(["send", "judge", "again", "forget"]), st.sampled_from(list(Outcome)),
               st.integers(0, 3), st.floats(0, 900)),
@@ -104,3 +106,15 @@ def test_an_hour_of_an_earlier_boot_is_counted_by_the_wall_clock():
     kept.recall([], replace(NOTHING, recent=past, newest=past[-1:]))
     assert kept.hour(now).lost == 1
     assert kept.verified == past[-1].sent
+
+
+def test_what_our_own_end_may_have_kept_from_leaving_says_nothing_of_its_route():
+    """A watcher that is killed often sends canaries of which nobody knows; a route is not blamed."""
+    clock = VirtualClock()
+    kept, heard = KeptRows(MOST, VERIFIED, instant(clock)), MAYBE
+    for seq, receipt in enumerate((None, heard, None), 1):
+        row = replace(a_row(clock, seq), outcome=Outcome.UNKNOWN, receipt=receipt)
+        assert brief_of(row).unheard is (receipt is None)
+        kept.put(row)
+    hour = kept.hour(instant(clock))
+    assert (hour.judged, hour.untold) == (3, 1)
