@@ -241,9 +241,10 @@ class ExpectDropOptions(Options):
     A sampler that keeps 10 % is `ratio: 0.9`.
     """
 
-    ratio: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+    ratio: Annotated[float, Field(gt=0)] | None = Field(
         None,
-        description="Share of the canaries that is dropped: 0.9 for a sampler that keeps 10 %.",
+        description="Share of the canaries that is dropped: 0.9 for a sampler that keeps 10 %;"
+        " at most 0.99.",
     )
     reason: str = Field("", description="Why a filter drops them; its counters must then prove it.")
 

@@ -26,9 +26,10 @@ from sqlalchemy import (
 from sqlmodel import col
 
 from core.clock import Instant
+from core.reason import Reason
 from scheduler.store.canary_rows import read_receipt
 from scheduler.store.ledger_tables import CanaryDayRow, CanaryRow, RouteRow
-from selfcheck.canary.ledger import HOUR_US, HOURS_BACK, Brief, HourPast, Past, untaken
+from selfcheck.canary.ledger import HOUR_US, HOURS_BACK, Brief, HourPast, Past, untaken, untold
 from selfcheck.canary.model import Account, CanaryKey, Outcome, Sent
 
 _SENT = "sent"
@@ -53,6 +54,7 @@ _BRIEF = (
     col(CanaryRow.sent_boot_s),
     col(CanaryRow.sent_under),
     col(CanaryRow.outcome),
+    col(CanaryRow.reason),
     col(CanaryRow.copies),
     col(CanaryRow.receipt),
     col(CanaryRow.judged),
@@ -152,6 +154,7 @@ def _briefs(route: str, rows: Sequence[Row[*tuple[Any, ...]]]) -> list[Brief]:
             row.first_path,
             row.empty_path,
             _untaken(row.outcome, row.receipt),
+            untold(Outcome(row.outcome), Reason(row.reason)),
             row.receipt is None,
         )
         for row in rows

@@ -52,16 +52,22 @@ class RouteBook:
     """The rows of one route and what follows from them."""
 
     def __init__(
-        self, spec: RouteSpec, ledger: Ledger, clock: Clock, rules: JudgingRules, floor_s: float
+        self,
+        spec: RouteSpec,
+        ledger: Ledger,
+        clock: Clock,
+        rules: JudgingRules,
+        floor_s: float,
+        epoch: int,
     ) -> None:
-        """`floor_s`: of the access path that is read first."""
+        """`floor_s`: of the access path that is read first. epoch: the present one."""
         self.ever_seen = False
         self._spec, self._ledger, self._clock, self._rules = spec, ledger, clock, rules
         self._floor_s = floor_s
         self._account = RunningAccount()
         most = KEPT_SAMPLED if spec.sampled else max(KEPT_ROWS, rules.window)
         outcomes = verifying(sampled=spec.sampled)
-        self._rows = KeptRows(most, outcomes, instant(clock), spec.every_s)
+        self._rows = KeptRows(most, outcomes, instant(clock), spec.every_s, epoch)
         self._delays_s, self._delays = array("d"), max(KEPT_DELAYS, rules.many_sightings)
         self._learned: Learned | None = None
         self._hours = UsualHours()

@@ -19,12 +19,7 @@ from selfcheck.canary.budget import ReadBackoff, ReadBudget
 from selfcheck.canary.compare import same_record
 from selfcheck.canary.errands import Errand, Errands
 from selfcheck.canary.fitting import ReadSize
-from selfcheck.canary.judge import (
-    UNDECIDED,
-    Bench,
-    judge,
-    unread,
-)
+from selfcheck.canary.judge import UNDECIDED, Bench, judge, recounted, unread
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.ledger import Epoch, Ledger
 from selfcheck.canary.looks import Looks, look_of, question_of
@@ -85,9 +80,15 @@ class RouteCycle:
         self._clock, self._rng, self._epoch = clock, rng, epoch
         self._publish, self._rules, self._generation = publish, judging, generation
         self._backoff, self._intended = backoff, intended
-        watched = backend.declaration.judged_only(spec.signal)
-        self._primary, self._paths = paths[0], AccessPaths(paths, judging, watched)
-        self._book = RouteBook(spec, ledger, clock, judging, self._primary.floor_s)
+        declared = backend.declaration
+        watched = declared.judged_only(spec.signal)
+        self._primary, self._paths = (
+            paths[0],
+            AccessPaths(
+                paths, judging, watched, precision_ns=declared.precision_ns, stamped=spec.stamped
+            ),
+        )
+        self._book = RouteBook(spec, ledger, clock, judging, self._primary.floor_s, epoch.number)
         self._volume = VolumeGuard(meter or VolumeMeter(), judging, spec.name, spec.every_s, clock)
         self._looks = Looks(judging, rng)
         self._budget = ReadBudget(judging, clock.monotonic())
@@ -263,7 +264,10 @@ class RouteCycle:
         rows = [self._book.get(key) for key in errand.keys]
         reading = await self._ask(errand.path, rows)
         if errand.sample:
-            self._paths.sampled(errand.sample, rows[0], reading, instant(self._clock))
+            row = self._book.get(errand.keys[0])
+            self._paths.sampled(errand.sample, row, reading, instant(self._clock))
+            if row.seen and errand.path.evidence:
+                await self._settle([(row, recounted(row, reading, self._bench(row, ())))])
             return
         await self._judge(errand.path, rows, reading)
         absent = [

@@ -191,6 +191,17 @@ def _was_absent(row: LedgerRow) -> bool:
     return row.outcome is not Outcome.PENDING or row.empty_read is not None
 
 
+def recounted(row: LedgerRow, reading: Reading, bench: Bench) -> LedgerRow:
+    """The row after a read that came when it was judged: a second copy may be stored later."""
+    found = [
+        s
+        for s in reading.sightings
+        if same_record(row.canary, s, bench.precision_ns, stamped=bench.stamped)
+    ]
+    copies = _copies(row, found)
+    return row if copies == row.copies else replace(row, copies=copies)
+
+
 def _copies(row: LedgerRow, found: list[Sighting]) -> int | None:
     counts = [one.copies for one in found if one.copies is not None]
     if not counts:

@@ -11,13 +11,13 @@ from itertools import islice
 
 from core.clock import Instant
 from selfcheck.canary.judge import duplicated
-from selfcheck.canary.ledger import Brief, Past, untaken
+from selfcheck.canary.ledger import Brief, Past, untaken, untold
 from selfcheck.canary.model import CanaryKey, LedgerRow, Outcome
 
 HOUR_S = 3600.0
 _MINUTE_S = 60.0
 # Canaries that the hour and the minute of a route hold at least.
-_OF_HOUR, _OF_MINUTE = 30, 6
+_OF_HOUR, _OF_MINUTE = 60, 6
 
 
 @dataclass(slots=True)
@@ -42,11 +42,11 @@ class Tally:
 
     @property
     def astray(self) -> int:
-        """Canaries that were refused, could not be told of, or of which senders were not told."""
-        return self.refused + self.untold + self.untaken
+        """Canaries that were refused, doubled, not to be told of, or kept without a yes."""
+        return self.refused + self.untold + self.untaken + self.doubled
 
-    def add(self, brief: Brief, by: int) -> None:
-        """Count one canary `by` times."""
+    def add(self, brief: Brief, by: int, epoch: int = 0) -> None:
+        """Count one canary `by` times. epoch: the present one."""
         self.judged += by * (brief.outcome is not Outcome.PENDING)
         self.lost += by * (brief.outcome is Outcome.LOST)
         self.doubled += by * (brief.doubled is True)
@@ -54,8 +54,9 @@ class Tally:
         self.altered += by * (brief.outcome is Outcome.ALTERED)
         self.dropped += by * (brief.outcome is Outcome.POLICY_DROP)
         self.refused += by * (brief.outcome is Outcome.REJECTED)
-        # A canary that our own end may have kept from leaving says nothing of its route.
-        self.untold += by * (brief.outcome is Outcome.UNKNOWN and not brief.unheard)
+        # What the end of an earlier epoch may have kept from leaving says nothing of its route.
+        killed = brief.unheard and brief.key.epoch < epoch
+        self.untold += by * (brief.untold and not killed)
         self.untaken += by * brief.untaken
 
     def take(self, other: "Tally") -> None:
@@ -76,7 +77,8 @@ def brief_of(row: LedgerRow) -> Brief:
     doubled = None if row.copies is None else duplicated(row, 1)
     return Brief(
         row.canary.key, row.sent, row.sent_under, row.outcome, doubled, row.judged, row.delay_s,
-        row.first_path, row.empty_path, untaken(row.outcome, row.receipt), row.receipt is None,
+        row.first_path, row.empty_path, untaken(row.outcome, row.receipt),
+        untold(row.outcome, row.reason), row.receipt is None,
     )  # fmt: skip
 
 
@@ -84,12 +86,18 @@ class KeptRows:
     """The newest judged rows of one route, at most `most`, those under way and those held."""
 
     def __init__(
-        self, most: int, verifying: Collection[Outcome], now: Instant, every_s: float = 0.0
+        self,
+        most: int,
+        verifying: Collection[Outcome],
+        now: Instant,
+        every_s: float = 0.0,
+        epoch: int = 0,
     ) -> None:
         """`verifying`: outcomes that say a complete read has judged a canary.
 
-        every_s: between two canaries.
+        every_s: between two canaries. epoch: the present one.
         """
+        self._epoch = epoch
         self.hour_s = max(HOUR_S, _OF_HOUR * every_s)
         self._minute_s = max(_MINUTE_S, _OF_MINUTE * every_s)
         self._most, self._verifying, self._began = most, frozenset(verifying), now
@@ -132,8 +140,8 @@ class KeptRows:
             self._pending.pop(key, None)
 
     def _count(self, brief: Brief, by: int) -> None:
-        self._minutes.setdefault(self._minute(brief), Tally()).add(brief, by)
-        self._hour.add(brief, by)
+        self._minutes.setdefault(self._minute(brief), Tally()).add(brief, by, self._epoch)
+        self._hour.add(brief, by, self._epoch)
 
     def _minute(self, brief: Brief) -> int:
         sent, began = brief.sent, self._began

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from core.clock import Instant
+from core.reason import Reason
 from selfcheck.canary.model import Account, CanaryKey, LedgerRow, Outcome, Receipt
 
 # How long after sending a row is still looked for. What we could not read stays open for a day,
@@ -15,6 +16,8 @@ OPEN_UNKNOWN_S = 86400.0
 # What is told by the hour begins so long before midnight.
 HOURS_BACK = timedelta(days=7)
 HOUR_US = 3_600_000_000
+# Reasons of `unknown` that are of our own making, and over once new canaries are judged.
+_OURS = frozenset({Reason.STARTING, Reason.RECONFIGURED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,8 @@ class Brief:
 
     doubled: whether it is stored more often than sent; None when no copies were counted.
     untaken: whether it arrived though its sender was not told that it was taken.
-    unheard: whether its receipt was never written: we ended while it was sent. The others as in
-    LedgerRow.
+    untold: whether nobody could tell what became of it.
+    unheard: whether no receipt was ever written. The others as in LedgerRow.
     """
 
     key: CanaryKey
@@ -45,6 +48,7 @@ class Brief:
     first_path: str
     empty_path: str
     untaken: bool
+    untold: bool
     unheard: bool
 
 
@@ -52,6 +56,11 @@ def untaken(outcome: Outcome, receipt: Receipt | None) -> bool:
     """Whether a canary arrived whose sender holds it for lost: what it does then is its affair."""
     arrived = outcome in {Outcome.OK, Outcome.LATE}
     return arrived and receipt is not None and bool(receipt.untaken)
+
+
+def untold(outcome: Outcome, reason: Reason) -> bool:
+    """Whether nobody could tell what became of a canary, for no reason of our own making."""
+    return outcome is Outcome.UNKNOWN and reason not in _OURS
 
 
 @dataclass(frozen=True, slots=True)

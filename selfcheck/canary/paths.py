@@ -1,26 +1,21 @@
 """Each access path of a store judged on its own: one that works never hides one that does not."""
 
 import math
-from array import array
-from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from enum import StrEnum
+from dataclasses import dataclass, replace
 
 from core.clock import Instant
-from core.reason import Reason
 from core.verdict import Verdict
 from selfcheck.backends.protocol import AccessPath, Reading
-from selfcheck.canary.deadline import percentile
+from selfcheck.canary.compare import difference, same_record
 from selfcheck.canary.judge import age_bounds_s, past_deadline
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.ledger import Brief
-from selfcheck.canary.model import CanaryKey, LedgerRow, Outcome
+from selfcheck.canary.model import CanaryKey, LedgerRow, Outcome, Sighting
 from selfcheck.canary.route import PathStatus
+from selfcheck.canary.tally import UNREAD, Answer, PathTally
 
 _SEEN = frozenset({Outcome.OK, Outcome.LATE, Outcome.ALTERED})
-_KEPT_DELAYS = 200
 # A path is asked so often for a canary before it counts as refused: now and then a read fails.
 _TRIES = 3
 # A store whose newest reads begin to fail so many times fails people as well, though a later read
@@ -28,113 +23,6 @@ _TRIES = 3
 # however long; one read in ten is ordinary.
 _READS, _FAILURES, _MENDED = 100, 20, 12
 _ALL_READ = (1 << _READS) - 1
-
-
-class Answer(StrEnum):
-    """What a path made of a canary that is known to be stored, or known to be lost.
-
-    DENIED: it is stored, and this path does not show it. STALE: a cache went on answering
-    without it. REFUSED: it could not be read, while canaries were being read otherwise.
-    """
-
-    OK = "ok"
-    LOST = "lost"
-    DENIED = "denied"
-    BLIND = "blind"
-    STALE = "stale"
-    REFUSED = "refused"
-
-
-_UNREAD = frozenset({Answer.BLIND, Answer.REFUSED})
-
-
-@dataclass(slots=True)
-class PathTally:
-    """The newest answers of one path, its delays, and since when its verdict has been the same.
-
-    evidence: whether the path may decide over a canary.
-    """
-
-    name: str
-    rules: JudgingRules
-    evidence: bool
-    answers: deque[Answer]
-    delays_s: "array[float]" = field(default_factory=lambda: array("d"))
-    since: datetime | None = None
-    told: PathStatus | None = None
-
-    @classmethod
-    def empty(cls, name: str, rules: JudgingRules, *, evidence: bool) -> "PathTally":
-        """Nothing asked yet."""
-        return cls(name, rules, evidence, deque(maxlen=rules.window))
-
-    def add(self, answer: Answer, now: Instant, delay_s: float | None = None) -> None:
-        """Count one answer; a verdict that changed by it began `now`."""
-        before = self.verdict() if self.answers else None
-        self.told = None
-        self.answers.append(answer)
-        if delay_s is not None:
-            self.delays_s.append(delay_s)
-            del self.delays_s[:-_KEPT_DELAYS]
-        if self.verdict() != before:
-            self.since = now.utc
-
-    def status(self) -> PathStatus:
-        """Counts, delays and verdict: nothing shown and nothing missed is `blind`."""
-        if self.told is None:
-            # Asked for more often than anything changes.
-            self.told = self._status()
-        return self.told
-
-    def _status(self) -> PathStatus:
-        verdict, reason = self.verdict()
-        known = sorted(self.delays_s)
-        return PathStatus(
-            name=self.name,
-            evidence=self.evidence,
-            verdict=verdict,
-            reason=reason,
-            ok=self.answers.count(Answer.OK),
-            lost=self.lost + self.answers.count(Answer.STALE),
-            blind=self.answers.count(Answer.BLIND) + self.refused,
-            delay_p50_s=percentile(known, 0.5) if known else None,
-            delay_p99_s=percentile(known, 0.99) if known else None,
-            since=self.since,
-        )
-
-    @property
-    def lost(self) -> int:
-        """How many of the newest answers were without the canary, stored or not."""
-        return self.answers.count(Answer.LOST) + self.denied
-
-    @property
-    def denied(self) -> int:
-        """How many of the newest answers were without a canary that is stored."""
-        return self.answers.count(Answer.DENIED)
-
-    @property
-    def refused(self) -> int:
-        """How many of the newest reads failed while others did not."""
-        return self.answers.count(Answer.REFUSED)
-
-    def refuses(self) -> bool:
-        """Whether the newest reads failed one after the other while others did not."""
-        least = self.rules.losses_to_fail
-        return list(self.answers)[-least:] == [Answer.REFUSED] * least
-
-    def verdict(self) -> tuple[Verdict, Reason]:
-        """Verdict of the path, and why."""
-        lost = self.lost
-        if self.answers and self.answers[-1] is Answer.STALE:
-            # One is enough: what the store is known to hold, the cache denies.
-            return Verdict.FAIL, Reason.STALE
-        if lost >= self.rules.losses_to_fail:
-            return Verdict.FAIL, Reason.SILENT_LOSS
-        if not self.answers:
-            return Verdict.BLIND, Reason.STARTING
-        if self.answers[-1] in _UNREAD:
-            return Verdict.BLIND, Reason.READBACK
-        return (Verdict.DEGRADED, Reason.SILENT_LOSS) if lost else (Verdict.OK, Reason.OK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +53,12 @@ class AccessPaths:
         paths: Sequence[AccessPath],
         rules: JudgingRules,
         watched: Sequence[AccessPath] = (),
+        *,
+        precision_ns: int = 1,
+        stamped: bool = True,
     ) -> None:
-        """`paths` must not be empty."""
+        """`paths` must not be empty. precision_ns, stamped: as for `same_record`."""
+        self._precision_ns, self._stamped = precision_ns, stamped
         self.all = tuple(paths)
         self.samples: list[Sample] = []
         self._rules = rules
@@ -213,7 +105,7 @@ class AccessPaths:
 
     def _unread(self, path: AccessPath) -> bool:
         answers = self._tallies[path.name].answers
-        return bool(answers) and answers[-1] in _UNREAD
+        return bool(answers) and answers[-1] in UNREAD
 
     def _verdict(self, path: AccessPath) -> Verdict:
         return self._tallies[path.name].verdict()[0]
@@ -227,18 +119,14 @@ class AccessPaths:
         return tuple(tally.status() for tally in self._tallies.values())
 
     def denied(self) -> str:
-        """How often the store does not show what it holds, in words; "" while it does.
+        """How often the store does not show what it holds, or wrongly, in words; "" while it does.
 
         Canaries may be stored and found, and people who ask in another way, or once more, still
         be told that they are not there. Caches are told of on their own.
         """
         known = [(f"path {p.name}", self._tallies[p.name]) for p in (*self.all, *self._counting)]
-        told = [
-            f"{name} does not show {tally.denied} of the last {len(tally.answers)} canaries"
-            for name, tally in [*known, ("asked again, the store", self._again)]
-            if tally.denied >= self._rules.losses_to_fail
-        ]
-        return "; ".join(told)
+        known.append(("asked again, the store", self._again))
+        return "; ".join(f"{name} {told}" for name, tally in known if (told := tally.denies()))
 
     def refused(self) -> str:
         """Which of the ways that the store is asked in are refused, in words; "" while none is.
@@ -247,11 +135,11 @@ class AccessPaths:
         Paths that only count are left out: many stores have to be told to answer them at all.
         """
         known = [(f"path {path.name}", self._tallies[path.name]) for path in self.all]
+        known.append(("asked again, the store", self._again))
         told = [
-            f"{name} could not be read for {tally.refused} of the last {len(tally.answers)}"
-            " canaries that it was asked for, while others were read"
-            for name, tally in [*known, ("asked again, the store", self._again)]
-            if tally.refuses()
+            f"{name} {words}, while others were read"
+            for name, tally in known
+            if (words := tally.refuses())
         ]
         if self._unreliable and not told:
             told.append(f"reads failed {self._failures()} separate times among the last {_READS}")
@@ -350,6 +238,8 @@ class AccessPaths:
     def sampled(self, sample: Sample, row: LedgerRow, reading: Reading, now: Instant) -> None:
         """A stored canary that a path does not show by its deadline is lost on that path.
 
+        Nor may it show another than what was sent, while the path that judged it does not.
+
         A cache has no such time: past its floor it shows what the store does, or it is stale.
         """
         path = sample.path
@@ -357,9 +247,10 @@ class AccessPaths:
         self.samples.remove(sample)
         if not reading.complete:
             self._unanswered(sample, tally, now)
-        elif [s for s in reading.sightings if s.canary_id == row.canary.canary_id]:
+        elif found := [s for s in reading.sightings if s.canary_id == row.canary.canary_id]:
             if not sample.early:
-                tally.add(Answer.OK, now, age_bounds_s(row.sent, reading.asked)[1])
+                delay_s = age_bounds_s(row.sent, reading.asked)[1]
+                tally.add(self._shown(row, found, path), now, delay_s)
         elif sample.early:
             return
         elif path.cached:
@@ -369,6 +260,14 @@ class AccessPaths:
         else:
             at_s = now.boot_s + self._rules.poll_max
             self.samples.append(Sample(path, row.canary.key, at_s))
+
+    def _shown(self, row: LedgerRow, found: Sequence[Sighting], path: AccessPath) -> Answer:
+        """What only counts shows no record that could be wrong."""
+        if path not in self.all or row.outcome is Outcome.ALTERED:
+            return Answer.OK
+        precision_ns, stamped = self._precision_ns, self._stamped
+        same = [s for s in found if same_record(row.canary, s, precision_ns, stamped=stamped)]
+        return Answer.OK if same and not difference(row.canary, same) else Answer.WRONG
 
     def _unanswered(self, sample: Sample, tally: PathTally, now: Instant) -> None:
         """A path is refused only while the store answers those who ask otherwise."""

@@ -17,6 +17,9 @@ _TAIL = Fraction(1, 2000)
 # A working sampler drops so many in a row once in a million canaries: over the hundreds of rows
 # that the band is about, a sampler that drops everything would be explained for most of an hour.
 _RUN = 1e-6
+# With this share a total loss is told after some 760 canaries; with a larger one it would take more
+# than are kept in mind.
+MOST_DROPPED = 0.99
 _MISSING = frozenset({Outcome.LOST, Outcome.POLICY_DROP})
 _ARRIVED = frozenset({Outcome.OK, Outcome.LATE, Outcome.ALTERED})
 
@@ -25,7 +28,7 @@ _ARRIVED = frozenset({Outcome.OK, Outcome.LATE, Outcome.ALTERED})
 class ExpectDrop:
     """What a route declares as `expect_drop`: one of the two, never both.
 
-    ratio: share of its canaries that is *dropped*, in (0, 1): 0.9 for a sampler that keeps 10 %.
+    ratio: share of its canaries that is *dropped*: 0.9 for a sampler that keeps 10 %.
     reason: a drop whose share is not known; counters must then prove it.
     """
 
@@ -33,11 +36,14 @@ class ExpectDrop:
     reason: str
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a ratio outside (0, 1), and unless just one thing is declared."""
+        """Raise ValueError for a ratio out of bounds, and unless just one thing is declared."""
         if (self.ratio is None) == (not self.reason):
             raise ValueError("expected either ratio: or reason:")
-        if self.ratio is not None and not 0 < self.ratio < 1:
-            raise ValueError("the share that is dropped must lie between 0 and 1")
+        if self.ratio is not None and not 0 < self.ratio <= MOST_DROPPED:
+            raise ValueError(
+                f"the share that is dropped must lie between 0 and {MOST_DROPPED}: with a larger"
+                " one a total loss would look like the sampler; let it keep the canaries instead"
+            )
 
 
 def sampled(row: LedgerRow, recent: Sequence[LedgerRow], ratio: float) -> str:

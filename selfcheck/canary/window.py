@@ -11,14 +11,12 @@ from core.verdict import Verdict
 from selfcheck.canary.judge import duplicated
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.kept import HOUR_S, Tally
-from selfcheck.canary.ledger import untaken
+from selfcheck.canary.ledger import untaken, untold
 from selfcheck.canary.model import LOSSES, VERIFIED, LedgerRow, Outcome, Sent
 
 HINT = "never seen one: tenant, selector or path?"
 # Reasons of `unknown` that are not the read side's.
 _NOT_THE_READING = frozenset({Reason.STARTING, Reason.MAYBE_SENT, Reason.RECONFIGURED})
-# Reasons of `unknown` that are of our own making, and over once new canaries are judged.
-_OURS = frozenset({Reason.STARTING, Reason.RECONFIGURED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +87,6 @@ def silent(row: LedgerRow) -> bool:
 def is_loss(row: LedgerRow) -> bool:
     """Whether the row counts as a failure of its route."""
     return row.outcome in LOSSES or silent(row)
-
-
-def untold(row: LedgerRow) -> bool:
-    """Whether nobody could tell what became of this canary."""
-    return row.outcome is Outcome.UNKNOWN and row.reason not in _OURS
 
 
 def _fail(
@@ -187,7 +180,7 @@ def _untold(newest: Sequence[LedgerRow], rules: JudgingRules) -> RouteVerdict | 
 
     Those that could be told hide them otherwise: a store may answer in time only of what it has.
     """
-    rows = [row for row in newest if untold(row)]
+    rows = [row for row in newest if untold(row.outcome, row.reason)]
     if len(rows) < rules.losses_to_fail:
         return None
     text = f"{len(rows)} of the last {len(newest)} could not be told: {rows[0].reason}"
@@ -230,15 +223,15 @@ def _refused_yet_stored(newest: Sequence[LedgerRow], rules: JudgingRules) -> Rou
 
 
 def _never_at_once(newest: Sequence[LedgerRow], rules: JudgingRules) -> RouteVerdict | None:
-    """Every first try was refused: senders that do not try twice lose what they send.
+    """Most first tries were refused: senders that do not try twice lose what they send.
 
     A first try that may have arrived is none of these: its retry may only have been too careful.
     """
     taken = [row.receipt for row in newest if row.receipt and row.receipt.sent is Sent.ACCEPTED]
     again = [receipt for receipt in taken if receipt.first_try is Sent.REJECTED]
-    if len(newest) < rules.window or len(again) < len(newest):
+    if len(newest) < rules.window or 2 * len(again) <= len(newest):
         return None
-    text = f"none of the last {len(newest)} was taken at the first try, all at a later one"
+    text = f"{len(again)} of the last {len(newest)} taken, but not at the first try"
     return RouteVerdict(Verdict.DEGRADED, Reason.INJECT, text)
 
 
@@ -261,10 +254,12 @@ def _hour(evidence: Evidence, rules: JudgingRules) -> RouteVerdict | None:
         ("refused", hour.refused),
         ("stored though their sender was told otherwise", hour.untaken),
         ("not to be told of", hour.untold),
+        ("stored more often than sent", hour.doubled),
     ]
     if hour.mixed < rules.hour_losses or hour.astray < least:
         return None
-    reason = Reason.READBACK if hour.untold == hour.astray else Reason.INJECT
+    alone = {hour.untold: Reason.READBACK, hour.doubled: Reason.DUPLICATED}
+    reason = alone.get(hour.astray, Reason.INJECT)
     what = " or ".join(word for word, count in found if count)
     apart = f"{hour.mixed} separate {'minutes' if evidence.hour_s <= HOUR_S else 'times'}"
     text = f"{hour.astray} of {hour.judged} {what} within {_span(evidence)}, in {apart}"

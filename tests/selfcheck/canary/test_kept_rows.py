@@ -111,10 +111,23 @@ def test_an_hour_of_an_earlier_boot_is_counted_by_the_wall_clock():
 def test_what_our_own_end_may_have_kept_from_leaving_says_nothing_of_its_route():
     """A watcher that is killed often sends canaries of which nobody knows; a route is not blamed."""
     clock = VirtualClock()
-    kept, heard = KeptRows(MOST, VERIFIED, instant(clock)), MAYBE
-    for seq, receipt in enumerate((None, heard, None), 1):
-        row = replace(a_row(clock, seq), outcome=Outcome.UNKNOWN, receipt=receipt)
+    kept = KeptRows(MOST, VERIFIED, instant(clock), epoch=2)
+    for seq, (epoch, receipt) in enumerate(((1, None), (1, MAYBE), (1, None), (2, None)), 1):
+        row = replace(
+            pending_row("0a1b2c3d", CanaryKey("r", epoch, seq), clock),
+            outcome=Outcome.UNKNOWN, reason=Reason.MAYBE_SENT, receipt=receipt,
+        )  # fmt: skip
         assert brief_of(row).unheard is (receipt is None)
         kept.put(row)
     hour = kept.hour(instant(clock))
-    assert (hour.judged, hour.untold) == (3, 1)
+    assert (hour.judged, hour.untold) == (4, 2)
+
+
+def test_what_cannot_be_told_for_a_reason_of_our_own_says_nothing_of_its_route():
+    """A config that moves a route to another tenant leaves what was in flight behind."""
+    clock = VirtualClock()
+    kept = KeptRows(MOST, VERIFIED, instant(clock))
+    for seq, reason in enumerate((Reason.STARTING, Reason.RECONFIGURED, Reason.READBACK), 1):
+        row = replace(a_row(clock, seq), outcome=Outcome.UNKNOWN, reason=reason, receipt=MAYBE)
+        kept.put(row)
+    assert kept.hour(instant(clock)).untold == 1

@@ -169,7 +169,7 @@ async def test_a_replica_without_the_data_is_noticed_though_each_canary_is_found
     assert Verdict.OK not in told
     assert "asked again, the store does not show" in rig.cycle.status().detail
     backend.dead = never
-    await rig.run(10 * MINUTE_S)
+    await rig.run(60 * MINUTE_S)
     assert rig.cycle.status().verdict is Verdict.OK
 
 
@@ -200,7 +200,7 @@ async def test_every_other_read_that_fails_is_told_though_a_later_one_finds_ever
     told = await verdicts(rig, 30 * MINUTE_S)
     assert told.count(Verdict.OK) < len(told) / 10
     rig.faults.cut = never
-    await rig.run(15 * MINUTE_S)
+    await rig.run(60 * MINUTE_S)
     assert rig.cycle.status().verdict is Verdict.OK
 
 

@@ -171,11 +171,12 @@ def test_stored_though_refused_is_degraded_by_the_senders_word(letter):
     ("first", "again", "expected"),
     [
         (Sent.REJECTED, 6, Verdict.DEGRADED),
-        (Sent.REJECTED, 5, Verdict.OK),
+        (Sent.REJECTED, 4, Verdict.DEGRADED),
+        (Sent.REJECTED, 3, Verdict.OK),
         (Sent.MAYBE, 6, Verdict.OK),
     ],
 )
-def test_every_first_try_refused_is_degraded(first, again, expected):
+def test_most_first_tries_refused_are_degraded(first, again, expected):
     row = a_row("o", 1)
     assert row.receipt
     retried = replace(row, receipt=replace(row.receipt, tries=2, first_try=first))
@@ -185,7 +186,7 @@ def test_every_first_try_refused_is_degraded(first, again, expected):
     assert found.verdict is expected
     if expected is Verdict.DEGRADED:
         assert found.reason is Reason.INJECT
-        assert found.detail == "none of the last 6 was taken at the first try, all at a later one"
+        assert found.detail == f"{again} of the last 6 taken, but not at the first try"
 
 
 def test_late_because_nobody_looked_in_time_says_nothing_of_the_route():
