@@ -163,6 +163,8 @@ def _route_signals(
             report.problem(
                 (*path, "read"), f"the backend {route.read} ({backend.kind}) holds {holds} only"
             )
+        else:
+            _route_slow(report, path, route, backend)
     if route.to is not None and (target := backends.get(route.to)):
         rules = BACKENDS.load(target.kind).write_rules(target.options)
         rule = rules.get(route.kind)
@@ -174,6 +176,14 @@ def _route_signals(
         elif signal not in rule.paths:
             what = f"the backend {route.to} ({target.kind}) takes no {signal} by {route.kind}"
             report.problem((*path, "inject", "to"), what)
+
+
+def _route_slow(report: Report, path: Path, route: RouteConfig, backend: KindConfig) -> None:
+    first, *_ = BACKENDS.load(backend.kind).declaration.paths_for(route.signal)
+    least_s = max(route.judging.first_read_after, first.floor_s)
+    if route.slow_after_s is not None and route.slow_after_s <= least_s:
+        told = f"no canary is looked for within {duration_text(least_s)}: each would be slow"
+        report.problem((*path, "slow_after"), told)
 
 
 def _store_hops(report: Report, parts: Sections) -> None:

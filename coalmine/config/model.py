@@ -275,6 +275,9 @@ class RouteHead(Options):
     )
     group: Slug = Field("default", description="Routes whose log, metric and trace share one id.")
     expect_drop: ExpectDropOptions | None = Field(None, description="Loss that is meant.")
+    slow_after: Duration | None = Field(
+        None, description="Delay above which a canary is slow; learned when it is not stated."
+    )
     judging: dict[str, Any] = Field(
         default_factory=dict, description="Constants of this route, over those at the top."
     )

@@ -63,6 +63,7 @@ class RouteConfig:
     read: str
     group: str
     expect_drop: ExpectDrop | None
+    slow_after_s: float | None
     judging: JudgingRules
     at: Position
 

@@ -207,6 +207,7 @@ def _read_route(report: Report, path: Path, entry: Raw, top: Judging) -> RouteCo
         read=head.read,
         group=head.group,
         expect_drop=head.expect_drop.declared() if head.expect_drop else None,
+        slow_after_s=head.slow_after,
         judging=judging,
         at=position(report, path),
     )

@@ -273,7 +273,7 @@ def _spec(one: RouteConfig, mark: str) -> RouteSpec:
         expect_drop=one.expect_drop,
         service_name=SERVICE_NAME,
         sent_under=mark,
-        target_s=None,
+        target_s=one.slow_after_s,
         stamped=one.signal not in INJECTORS.load(one.kind).unstamped,
         by=one.kind,
     )

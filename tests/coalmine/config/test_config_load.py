@@ -77,6 +77,15 @@ def test_a_routes_judging_is_laid_over_that_of_the_file(tmp_path):
     assert (direct.judging.deadline_floor, direct.judging.min_interval) == (20.0, 5.0)
 
 
+def test_a_route_says_from_when_on_it_is_slow(tmp_path):
+    """Sooner than it is looked for, or than a healthy store shows it, each canary would be."""
+    slow = WHOLE.replace("every: 2s", "every: 2s\n    slow_after: 1.5s")
+    gateway, direct = load_config(write(tmp_path, slow), ENV).routes
+    assert (gateway.slow_after_s, direct.slow_after_s) == (1.5, None)
+    found = problems(tmp_path, slow.replace("slow_after: 1.5s", "slow_after: 1s"))
+    assert "each would be slow" in str(found["routes[0].slow_after"]), found
+
+
 def test_ten_mistakes_are_ten_located_errors():
     with pytest.raises(ConfigError) as caught:
         load_config(GOLDEN / "ten_mistakes.yaml", {})

@@ -163,6 +163,28 @@ async def test_a_canary_without_a_receipt_counts_where_nobody_was_killed():
     assert set(await verdicts(rig, 30 * MINUTE_S)) == {Verdict.DEGRADED}
 
 
+class SlowToAnswer(FakeInjector):
+    """Keeps a canary at once, and answers 9.5 s later."""
+
+    slow = False
+
+    async def send(self, canary: Canary, deadline_s: float) -> Receipt:
+        receipt = await super().send(canary, deadline_s)
+        self.store.clock.move(9.5 if self.slow else 0.05)
+        return receipt
+
+
+async def test_where_slow_is_stated_no_slowness_becomes_usual():
+    rig = RouteRig(replace(SPEC, target_s=8.0))
+    injector = rig.cycle._injector = SlowToAnswer(rig.store)
+    await rig.run(HOUR_S)
+    assert rig.cycle.status().verdict is Verdict.OK
+    injector.slow = True
+    await rig.run(10 * MINUTE_S)
+    assert set(await verdicts(rig, HOUR_S)) == {Verdict.DEGRADED}
+    assert rig.cycle.status().reason is Reason.SLOW
+
+
 async def test_most_first_tries_refused_for_good_are_told():
     rig = await moody()
     rig.faults.tries = 2
