@@ -82,11 +82,9 @@ class RouteCycle:
         self._backoff, self._intended = backoff, intended
         declared = backend.declaration
         watched = declared.judged_only(spec.signal)
-        self._primary, self._paths = (
-            paths[0],
-            AccessPaths(
-                paths, judging, watched, precision_ns=declared.precision_ns, stamped=spec.stamped
-            ),
+        self._primary = paths[0]
+        self._paths = AccessPaths(
+            paths, judging, watched, precision_ns=declared.precision_ns, stamped=spec.stamped
         )
         self._book = RouteBook(spec, ledger, clock, judging, self._primary.floor_s, epoch.number)
         self._volume = VolumeGuard(meter or VolumeMeter(), judging, spec.name, spec.every_s, clock)
@@ -267,6 +265,7 @@ class RouteCycle:
             row = self._book.get(errand.keys[0])
             self._paths.sampled(errand.sample, row, reading, instant(self._clock))
             if row.seen and errand.path.evidence:
+                # A second copy may be stored after the first was judged.
                 await self._settle([(row, recounted(row, reading, self._bench(row, ())))])
             return
         await self._judge(errand.path, rows, reading)

@@ -185,7 +185,8 @@ class AccessPaths:
             if row.outcome in _SEEN and row.first_path in self._tallies:
                 self._tallies[row.first_path].add(Answer.OK, row.judged, row.delay_s)
                 if row.empty_path in self._tallies and row.empty_path != row.first_path:
-                    self._tallies[row.empty_path].add(Answer.DENIED, row.judged)
+                    there = row.outcome is not Outcome.LATE
+                    self._tallies[row.empty_path].add(Answer.DENIED, row.judged, surely=there)
             elif row.outcome is Outcome.LOST:
                 # It took the word of one more path than the one that is named.
                 for path in self.all[:2]:
@@ -206,7 +207,8 @@ class AccessPaths:
         if row.outcome in _SEEN:
             tally.add(Answer.OK, now, row.delay_s)
             if row.empty_path and row.empty_path != path.name:
-                self._tallies[row.empty_path].add(Answer.DENIED, now)
+                there = row.outcome is not Outcome.LATE
+                self._tallies[row.empty_path].add(Answer.DENIED, now, surely=there)
             self.samples += self._wanted(row, path, now)
         elif row.outcome is Outcome.LOST:
             for name in {path.name, row.empty_path}:

@@ -73,12 +73,18 @@ class PathTally:
         """Nothing asked yet."""
         return cls(name, rules, evidence, deque(maxlen=rules.window))
 
-    def add(self, answer: Answer, now: Instant, delay_s: float | None = None) -> None:
-        """Count one answer; a verdict that changed by it began `now`."""
+    def add(
+        self, answer: Answer, now: Instant, delay_s: float | None = None, *, surely: bool = True
+    ) -> None:
+        """Count one answer; a verdict that changed by it began `now`.
+
+        surely: whether the canary was there when it was asked for; one that came late may not have
+        been, and speaks for the newest answers only.
+        """
         before = self.verdict() if self.answers else None
         self.told = None
         self.answers.append(answer)
-        if answer is not Answer.BLIND:
+        if answer is not Answer.BLIND and surely:
             self.denials = (self.denials << 1 | (answer in _DENIED)) & _ALL
             self.refusals = (self.refusals << 1 | (answer is Answer.REFUSED)) & _ALL
             self.denying = self._often(self.denials, was=self.denying)

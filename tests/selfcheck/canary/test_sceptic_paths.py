@@ -7,11 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from core.clock import instant
 from core.reason import Reason
 from core.verdict import Verdict
 from probes.protocol import RunContext
 from selfcheck.backends.protocol import AccessPath, Question, Reading
+from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.model import Canary, Receipt, Sent, Sighting
+from selfcheck.canary.tally import Answer, PathTally
 from tests.fakes.route import SPEC, RouteRig
 from tests.fakes.store import BY_ID, SEARCH, FakeBackend, FakeInjector, FakeStore
 from tests.selfcheck.canary.modes.rigs import WARM_S, warm
@@ -116,6 +119,21 @@ async def test_a_search_that_misses_some_for_good_is_told_nearly_always(share):
     backend.hides = Odd.hides
     await rig.run(HOUR_S)
     assert rig.cycle.status().verdict is Verdict.OK
+
+
+@pytest.mark.parametrize("surely", [True, False])
+def test_what_may_not_have_been_there_yet_was_denied_for_the_moment_only(surely):
+    """A slow spell, in which canaries come late, does not linger as a path that denies."""
+    clock = VirtualClock()
+    tally = PathTally.empty("by_id", JudgingRules(), evidence=True)
+    for _ in range(10):
+        tally.add(Answer.DENIED, instant(clock), surely=surely)
+        tally.add(Answer.OK, instant(clock))
+    assert tally.denies() == "does not show 3 of the last 6 canaries"
+    for _ in range(6):
+        tally.add(Answer.OK, instant(clock))
+    assert ("10 separate times" in tally.denies()) is surely
+    assert bool(tally.denies()) is surely
 
 
 async def test_one_long_outage_of_a_search_does_not_linger():
