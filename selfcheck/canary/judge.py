@@ -113,12 +113,7 @@ def judge(
     """The row after `reading`, which asked `path` for it and was finished at `now`."""
     if not reading.complete:
         return unread(_throttled(row, reading, bench.rules), reading.reason, now)
-    found = [
-        s
-        for s in reading.sightings
-        if same_record(row.canary, s, bench.precision_ns, stamped=bench.stamped)
-    ]
-    if found:
+    if found := _found(row, reading, bench):
         return _seen(row, found, reading, path, now, bench)
     return _absent(row, reading, path, now, bench)
 
@@ -193,13 +188,15 @@ def _was_absent(row: LedgerRow) -> bool:
 
 def recounted(row: LedgerRow, reading: Reading, bench: Bench) -> LedgerRow:
     """The row after a read that came when it was judged: a second copy may be stored later."""
-    found = [
-        s
-        for s in reading.sightings
-        if same_record(row.canary, s, bench.precision_ns, stamped=bench.stamped)
-    ]
-    copies = _copies(row, found)
+    copies = _copies(row, _found(row, reading, bench))
     return row if copies == row.copies else replace(row, copies=copies)
+
+
+def _found(row: LedgerRow, reading: Reading, bench: Bench) -> list[Sighting]:
+    precision_ns, stamped = bench.precision_ns, bench.stamped
+    return [
+        s for s in reading.sightings if same_record(row.canary, s, precision_ns, stamped=stamped)
+    ]
 
 
 def _copies(row: LedgerRow, found: list[Sighting]) -> int | None:

@@ -148,7 +148,8 @@ class KeptRows:
         if sent.boot_id == began.boot_id:
             return int(sent.boot_s // self._minute_s)
         # What an earlier boot sent lies back by the wall clock, as it stood at our beginning.
-        back_s = (began.utc - sent.utc).total_seconds()
+        # A wall clock that was set back since would put it ahead of us, where no hour ends.
+        back_s = max(0.0, (began.utc - sent.utc).total_seconds())
         return int((began.boot_s - back_s) // self._minute_s)
 
     def _verify(self, brief: Brief) -> None:

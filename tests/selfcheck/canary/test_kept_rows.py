@@ -131,3 +131,17 @@ def test_what_cannot_be_told_for_a_reason_of_our_own_says_nothing_of_its_route()
         row = replace(a_row(clock, seq), outcome=Outcome.UNKNOWN, reason=reason, receipt=MAYBE)
         kept.put(row)
     assert kept.hour(instant(clock)).untold == 1
+
+
+def test_an_hour_of_an_earlier_boot_ends_though_the_wall_clock_was_set_back():
+    """A machine without a clock of its own boots hours behind what it sent before."""
+    clock = VirtualClock()
+    now = instant(clock)
+    ahead = Instant(now.utc + timedelta(hours=6), "another boot", 9_000.0)
+    past = [replace(brief_of(a_row(clock, 1)), outcome=Outcome.LOST, sent=ahead)]
+    kept = KeptRows(MOST, VERIFIED, now)
+    kept.recall([], replace(NOTHING, recent=past, newest=past))
+    kept.put(replace(a_row(clock, 2), outcome=Outcome.OK))
+    assert (kept.hour(now).judged, kept.hour(now).lost) == (2, 1)
+    clock.move(HOUR_S + 60.0)
+    assert (kept.hour(instant(clock)).judged, kept.hour(instant(clock)).lost) == (0, 0)
