@@ -92,7 +92,7 @@ async def _closed(child: asyncio.subprocess.Process) -> None:
     """Wait for the child's end and for its pipes: one left unread stays open with its transport."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_END_S):
-            # Nothing that survived holds a pipe's other end, or a kernel holds it: bounded.
+            # What the kernel does not let go of may hold a pipe's other end for ever.
             await child.communicate()
     await child.wait()
 

@@ -217,8 +217,7 @@ class Engine:
     def _enter(self, check: Check, generation: int, mark: ScheduleMark | None) -> None:
         now = self._clockwork.timeline.now()
         known = mark is not None and mark.every_s == check.every_s
-        kept = on_slot(mark.anchor, check.slot_s) if known and mark else None
-        anchor = kept or self._anchor(check, now)
+        anchor = on_slot(mark.anchor, check.slot_s) if known and mark else self._anchor(check, now)
         entry = _Entry(check, generation, anchor, now, Account())
         self._entries[check.name] = entry
         trigger = self._trigger(entry)

@@ -26,6 +26,13 @@ def same_record(
     return abs(sighting.stamp_ns - canary.stamp_ns) < unit
 
 
+def records_of(
+    canary: Canary, sightings: Sequence[Sighting], precision_ns: int, *, stamped: bool = True
+) -> list[Sighting]:
+    """Those of `sightings` that are of this canary, as `same_record` tells."""
+    return [one for one in sightings if same_record(canary, one, precision_ns, stamped=stamped)]
+
+
 def difference(canary: Canary, sightings: Sequence[Sighting]) -> str:
     """What was altered, at most 4 KiB; empty when nothing was. Added attributes do not count.
 

@@ -16,7 +16,7 @@ from selfcheck import skew
 from selfcheck.backends.protocol import AccessPath, Backend, Dedupe, Reading
 from selfcheck.canary.book import RouteBook
 from selfcheck.canary.budget import ReadBackoff, ReadBudget
-from selfcheck.canary.compare import same_record
+from selfcheck.canary.compare import records_of
 from selfcheck.canary.errands import Errand, Errands
 from selfcheck.canary.fitting import ReadSize
 from selfcheck.canary.judge import UNDECIDED, Bench, judge, recounted, unread
@@ -326,9 +326,8 @@ class RouteCycle:
 
     def _shows(self, row: LedgerRow, reading: Reading) -> bool:
         precision_ns, stamped = self._backend.declaration.precision_ns, self.spec.stamped
-        return reading.complete and any(
-            same_record(row.canary, one, precision_ns, stamped=stamped) for one in reading.sightings
-        )
+        found = records_of(row.canary, reading.sightings, precision_ns, stamped=stamped)
+        return reading.complete and bool(found)
 
     def _bench(self, row: LedgerRow, just_judged: Sequence[LedgerRow]) -> Bench:
         other = self._paths.other(self._primary.name)

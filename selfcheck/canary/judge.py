@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from core.clock import Instant
 from core.reason import Reason
 from selfcheck.backends.protocol import AccessPath, Reading
-from selfcheck.canary.compare import difference, same_record
+from selfcheck.canary.compare import difference, records_of
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.model import LedgerRow, Outcome, Receipt, Sent, Sighting
 
@@ -193,10 +193,7 @@ def recounted(row: LedgerRow, reading: Reading, bench: Bench) -> LedgerRow:
 
 
 def _found(row: LedgerRow, reading: Reading, bench: Bench) -> list[Sighting]:
-    precision_ns, stamped = bench.precision_ns, bench.stamped
-    return [
-        s for s in reading.sightings if same_record(row.canary, s, precision_ns, stamped=stamped)
-    ]
+    return records_of(row.canary, reading.sightings, bench.precision_ns, stamped=bench.stamped)
 
 
 def _copies(row: LedgerRow, found: list[Sighting]) -> int | None:

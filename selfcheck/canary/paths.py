@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from core.clock import Instant
 from core.verdict import Verdict
 from selfcheck.backends.protocol import AccessPath, Reading
-from selfcheck.canary.compare import difference, same_record
+from selfcheck.canary.compare import difference, records_of
 from selfcheck.canary.judge import age_bounds_s, past_deadline
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.ledger import Brief
@@ -57,7 +57,7 @@ class AccessPaths:
         precision_ns: int = 1,
         stamped: bool = True,
     ) -> None:
-        """`paths` must not be empty. precision_ns, stamped: as for `same_record`."""
+        """`paths` must not be empty. precision_ns, stamped: as for `records_of`."""
         self._precision_ns, self._stamped = precision_ns, stamped
         self.all = tuple(paths)
         self.samples: list[Sample] = []
@@ -268,7 +268,7 @@ class AccessPaths:
         if path not in self.all or row.outcome is Outcome.ALTERED:
             return Answer.OK
         precision_ns, stamped = self._precision_ns, self._stamped
-        same = [s for s in found if same_record(row.canary, s, precision_ns, stamped=stamped)]
+        same = records_of(row.canary, found, precision_ns, stamped=stamped)
         return Answer.OK if same and not difference(row.canary, same) else Answer.WRONG
 
     def _unanswered(self, sample: Sample, tally: PathTally, now: Instant) -> None:

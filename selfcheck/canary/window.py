@@ -251,16 +251,16 @@ def _hour(evidence: Evidence, rules: JudgingRules) -> RouteVerdict | None:
         return RouteVerdict(Verdict.DEGRADED, bad[0][0], text)
     # An outage that is over shares at most its first and its last minute with what is well.
     found = [
-        ("refused", hour.refused),
-        ("stored though their sender was told otherwise", hour.untaken),
-        ("not to be told of", hour.untold),
-        ("stored more often than sent", hour.doubled),
+        (Reason.INJECT, "refused", hour.refused),
+        (Reason.INJECT, "stored though their sender was told otherwise", hour.untaken),
+        (Reason.READBACK, "not to be told of", hour.untold),
+        (Reason.DUPLICATED, "stored more often than sent", hour.doubled),
     ]
     if hour.mixed < rules.hour_losses or hour.astray < least:
         return None
-    alone = {hour.untold: Reason.READBACK, hour.doubled: Reason.DUPLICATED}
-    reason = alone.get(hour.astray, Reason.INJECT)
-    what = " or ".join(word for word, count in found if count)
+    reasons = {reason for reason, _, count in found if count}
+    reason = reasons.pop() if len(reasons) == 1 else Reason.INJECT
+    what = " or ".join(word for _, word, count in found if count)
     apart = f"{hour.mixed} separate {'minutes' if evidence.hour_s <= HOUR_S else 'times'}"
     text = f"{hour.astray} of {hour.judged} {what} within {_span(evidence)}, in {apart}"
     return RouteVerdict(Verdict.DEGRADED, reason, text)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from core.clock import Instant
 from core.reason import Reason
 from selfcheck.backends.protocol import AccessPath, Reading
-from selfcheck.canary.compare import difference, same_record
+from selfcheck.canary.compare import difference, records_of
 from selfcheck.canary.judge import age_bounds_s
 from selfcheck.canary.recheck.model import Recheck, RecheckState
 from selfcheck.canary.recheck.plan import OVERDUE_S, wait_s
@@ -80,11 +80,7 @@ def judged(
     if not reading.complete:
         return replace(item, reason=reading.reason)
     stamped = is_stamped(item)
-    found = [
-        one
-        for one in reading.sightings
-        if same_record(item.canary, one, bench.precision_ns, stamped=stamped)
-    ]
+    found = records_of(item.canary, reading.sightings, bench.precision_ns, stamped=stamped)
     if not found:
         return _absent(item, reading, path, now, bench)
     diff = difference(item.canary, found)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from core.clock import Instant
 from core.reason import Reason
+from selfcheck.canary.book import KEPT_SAMPLED
 from selfcheck.canary.make import KEEP
 from selfcheck.canary.model import Canary, CanaryKey, LedgerRow, Outcome, Signal
-from selfcheck.canary.policy import ExpectDrop, binomial_band, sampled
+from selfcheck.canary.policy import MOST_DROPPED, ExpectDrop, binomial_band, sampled
 
 NOW = Instant(datetime(2026, 11, 21, tzinfo=UTC), "boot-1", 1000.0)
 
@@ -82,3 +83,13 @@ def test_the_band_of_any_share_lies_around_what_is_expected(of, ratio):
     low, high = binomial_band(of, ratio)
     assert 0 <= low <= of * ratio + 1
     assert of * ratio - 1 <= high <= of
+
+
+def test_the_largest_share_is_one_at_which_a_total_loss_is_still_told():
+    """Within as many canaries as are kept in mind; where half as many are let through, never."""
+    gone = [row(number, Outcome.POLICY_DROP) for number in range(1, KEPT_SAMPLED + 1)]
+    newest = row(KEPT_SAMPLED + 1, Outcome.PENDING)
+    assert sampled(newest, gone, MOST_DROPPED) == ""
+    assert sampled(newest, gone[-760:], MOST_DROPPED) == ""
+    assert sampled(newest, gone[-740:], MOST_DROPPED)
+    assert sampled(newest, gone, (1 + MOST_DROPPED) / 2)
