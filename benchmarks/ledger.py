@@ -70,7 +70,7 @@ async def _measured(folder: Path) -> list[str]:
     prune_s = time.monotonic() - began
     began = time.monotonic()
     for n in range(20):
-        await ledger.rechecks.candidates(f"prod-route-{n:03d}", None, 60, 100)
+        await ledger.rechecks.candidates(f"prod-route-{n:03d}", None, 60, 1, 100)
         await ledger.rechecks.waiting(f"prod-route-{n:03d}", 100)
         await ledger.rechecks.accounts(f"prod-route-{n:03d}")
     step_s = (time.monotonic() - began) / 20

@@ -106,7 +106,7 @@ def _recheck(one: Recheck) -> Life:
         "age": one.age, "due": one.due.isoformat(), "state": one.state.value,
         "reason": one.reason.value, "tries": one.tries, "judged": _iso(one.judged),
         "last_seen": one.seen.isoformat(), "missed_at": one.missed_at, "path": one.path,
-        "empty_path": one.empty_path, "diff": one.diff,
+        "empty_path": one.empty_path, "failed_paths": list(one.failed_paths), "diff": one.diff,
     }  # fmt: skip
 
 

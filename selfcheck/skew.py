@@ -82,6 +82,15 @@ def told(whose: str, found_s: float | None) -> str:
     return f"the clock of {whose} is {_span(abs(found_s))} {way} ours"
 
 
+def ends_of(
+    backend: str, store_s: float | None = None, taker_s: float | None = None
+) -> tuple[str, ...]:
+    """Clocks at the ends of a route that are off, in words: they explain, and decide nothing."""
+    store = told(f"backend {backend}", store_s)
+    taker = told("what takes the canaries", taker_s)
+    return tuple(filter(None, (store, taker)))
+
+
 def _span(seconds: float) -> str:
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         # A Date is known to the second.

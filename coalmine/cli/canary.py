@@ -124,6 +124,8 @@ def _recheck(one: Life) -> str:
     told = [state if one["reason"] in {"ok", state} else f"{state}({one['reason']})"]
     told.append(f"at {one['judged']}" if one["judged"] else f"due since {one['due']}")
     told += [f"by {one['path']}"] if one["path"] else []
+    told += [f"not shown by {one['empty_path']}"] if one["empty_path"] else []
+    told += [f"not readable by {path}" for path in one["failed_paths"]]
     told += [f"{one['tries']} reads"] if one["tries"] > 1 else []
     told += [f"last seen {one['last_seen']}"] if state in {"lost", "pending", "deferred"} else []
     told += [one["diff"]] if one["diff"] else []

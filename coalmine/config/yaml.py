@@ -179,10 +179,19 @@ class _Reader:
             self._stop(event, "a key must be text")
         if event.tag:
             self._note(event, f"the tag {event.tag} is refused", "write the plain key")
-        return str(event.value)
+        return self._text(event)
+
+    def _text(self, event: ScalarEvent) -> str:
+        """Pairs of surrogates are how JSON escapes one character (RFC 8259, section 7)."""
+        units = str(event.value).encode("utf-16", "surrogatepass")
+        try:
+            return units.decode("utf-16")
+        except UnicodeDecodeError:
+            self._note(event, "half of a surrogate pair is no character", "write the character")
+            return units.decode("utf-16", "replace")
 
     def _scalar(self, event: ScalarEvent) -> Scalar | Doubtful:
-        text = str(event.value)
+        text = self._text(event)
         if not event.implicit[0]:
             return text
         try:

@@ -24,7 +24,7 @@ from scheduler.store.ledger_tables import (
 from scheduler.store.reader import Reader
 from scheduler.store.rechecks import RecheckStore
 from scheduler.store.writer import DEADLINE_S, Writer
-from selfcheck.canary.ledger import OPEN_S, OPEN_UNKNOWN_S, Epoch, Ledger, Past
+from selfcheck.canary.ledger import OPEN_S, OPEN_UNKNOWN_S, Epoch, Ledger, Past, PathPast
 from selfcheck.canary.model import Account, CanaryKey, LedgerRow, Outcome, Receipt
 
 _SHORT = (Outcome.LOST, Outcome.REJECTED, Outcome.POLICY_DROP)
@@ -76,6 +76,11 @@ class LedgerStore(Ledger, ScheduleStore):
         """Write the judged state of `rows` in one transaction; pruned ones stay as they were."""
         if rows:
             await self._write(ledger_steps.settle, rows, hurried=False)
+
+    async def keep_paths(self, route: str, sent_under: str, paths: Sequence[PathPast]) -> None:
+        """Write what access paths have answered, in place of what was kept of the route."""
+        item = route, sent_under, tuple(paths)
+        await self._write(ledger_steps.keep_paths, item, hurried=False)
 
     async def unsettled(self, route: str, limit: int) -> Sequence[LedgerRow]:
         """Rows that a read may still change, oldest first."""

@@ -1,5 +1,6 @@
 """What the ledger tells a route at once: its account, and what it starts from."""
 
+import json
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -28,8 +29,18 @@ from sqlmodel import col
 from core.clock import Instant
 from core.reason import Reason
 from scheduler.store.canary_rows import read_receipt
-from scheduler.store.ledger_tables import CanaryDayRow, CanaryRow, RouteRow
-from selfcheck.canary.ledger import HOUR_US, HOURS_BACK, Brief, HourPast, Past, untaken, untold
+from scheduler.store.ledger_tables import CanaryDayRow, CanaryRow, PathRow, RouteRow
+from selfcheck.canary.ledger import (
+    HOUR_US,
+    HOURS_BACK,
+    Brief,
+    HourPast,
+    Past,
+    PathPast,
+    late,
+    untaken,
+    untold,
+)
 from selfcheck.canary.model import Account, CanaryKey, Outcome, Sent
 
 _SENT = "sent"
@@ -111,7 +122,30 @@ def past_of(
             for hour in summed
             if hour.n
         ],
+        paths=_paths(connection, route, sent_under),
     )
+
+
+def _paths(connection: Connection, route: str, sent_under: str) -> list[PathPast]:
+    kept = select(
+        col(PathRow.path),
+        col(PathRow.denials),
+        col(PathRow.again),
+        col(PathRow.reads),
+        col(PathRow.outages),
+        col(PathRow.shown),
+    ).where(col(PathRow.route) == route, col(PathRow.sent_under) == sent_under)
+    return [
+        PathPast(
+            row.path,
+            int(row.denials, 16),
+            int(row.again, 16),
+            int(row.reads, 16),
+            tuple(json.loads(row.outages)),
+            json.loads(row.shown),
+        )
+        for row in connection.execute(kept)
+    ]
 
 
 def _summed(sent_under: str, midnight: datetime) -> Select[*tuple[Any, ...]]:
@@ -156,6 +190,7 @@ def _briefs(route: str, rows: Sequence[Row[*tuple[Any, ...]]]) -> list[Brief]:
             _untaken(row.outcome, row.receipt),
             untold(Outcome(row.outcome), Reason(row.reason)),
             row.receipt is None,
+            late(Outcome(row.outcome), Reason(row.reason)),
         )
         for row in rows
     ]

@@ -1,5 +1,6 @@
 """What the ledger's writer does: each step takes all waiting items of its kind at once."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -17,10 +18,12 @@ from scheduler.store.ledger_tables import (
     CanaryRow,
     EpochRow,
     InstanceRow,
+    PathRow,
     RouteRow,
     ScheduleRow,
     TransitionRow,
 )
+from selfcheck.canary.ledger import PathPast
 from selfcheck.canary.model import CanaryKey, LedgerRow, Outcome, Receipt
 
 Done = Sequence[None]
@@ -155,6 +158,24 @@ def keep_marks(connection: Connection, groups: Sequence[Sequence[ScheduleMark]])
     ]
     upsert(connection, ScheduleRow, rows)
     return [None] * len(groups)
+
+
+def keep_paths(
+    connection: Connection, items: Sequence[tuple[str, str, Sequence[PathPast]]]
+) -> Done:
+    """Write what access paths have answered; of one route the last word counts."""
+    newest = {route: (sent_under, paths) for route, sent_under, paths in items}
+    connection.execute(delete(PathRow).where(col(PathRow.route).in_(newest)))
+    rows = [
+        {"route": route, "path": one.path, "sent_under": sent_under, "denials": f"{one.denials:x}",
+         "again": f"{one.again:x}", "reads": f"{one.reads:x}",
+         "outages": json.dumps(one.outages), "shown": json.dumps(dict(one.shown))}
+        for route, (sent_under, paths) in newest.items()
+        for one in paths
+    ]  # fmt: skip
+    if rows:
+        connection.execute(insert(PathRow), rows)
+    return [None] * len(items)
 
 
 def beat(connection: Connection, beats: Sequence[tuple[str, Instant]]) -> Done:

@@ -78,6 +78,23 @@ class CanaryRow(LedgerTable, table=True):
     looks: str = Field(sa_type=Text)
 
 
+class PathRow(LedgerTable, table=True):
+    """What an access path of a route answered of late: bits as hexadecimal text.
+
+    outages: JSON, Unix seconds. shown: JSON, days since 1970 by part of a record.
+    """
+
+    __tablename__ = "path"
+    route: str = Field(primary_key=True, sa_type=Text)
+    path: str = Field(primary_key=True, sa_type=Text)
+    sent_under: str = Field(sa_type=Text)
+    denials: str = Field(sa_type=Text)
+    again: str = Field(sa_type=Text)
+    reads: str = Field(sa_type=Text)
+    outages: str = Field(sa_type=Text)
+    shown: str = Field(sa_type=Text)
+
+
 class CanaryDayRow(LedgerTable, table=True):
     """Totals of pruned canaries by route, UTC day and outcome."""
 
@@ -99,7 +116,10 @@ class TransitionRow(LedgerTable, table=True):
 
 
 class RecheckRow(LedgerTable, table=True):
-    """One canary at one age. Complete in itself: it outlives the canary's own row."""
+    """One canary at one age. Complete in itself: it outlives the canary's own row.
+
+    failed_paths: JSON.
+    """
 
     __tablename__ = "recheck"
     # The key holds most of a row's columns in common with its neighbours: no second tree for it.
@@ -132,6 +152,7 @@ class RecheckRow(LedgerTable, table=True):
     empty_path: str = Field(sa_type=Text)
     path: str = Field(sa_type=Text)
     diff: str = Field(sa_type=Text)
+    failed_paths: str = Field(sa_type=Text)
 
 
 class RecheckDueRow(LedgerTable, table=True):

@@ -1,5 +1,6 @@
 """Rechecks as rows and back."""
 
+import json
 from typing import Any
 
 from core.clock import Instant
@@ -38,6 +39,7 @@ def changed(item: Recheck) -> dict[str, Any]:
         "empty_path": item.empty_path,
         "path": item.path,
         "diff": item.diff,
+        "failed_paths": json.dumps(item.failed_paths),
     }
 
 
@@ -59,4 +61,5 @@ def recheck(row: RecheckRow, instance: str, make: Remake) -> Recheck:
         empty_path=row.empty_path,
         path=row.path,
         diff=row.diff,
+        failed_paths=tuple(json.loads(row.failed_paths)),
     )

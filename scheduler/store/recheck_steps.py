@@ -14,10 +14,11 @@ from scheduler.store.database import upsert
 from scheduler.store.ledger_tables import CanaryRow, RecheckDueRow, RecheckRow, RecheckTotalRow
 from scheduler.store.recheck_rows import changed, planned
 from selfcheck.canary.recheck.model import WAITING, Recheck, RecheckKey, RecheckState
+from selfcheck.canary.recheck.tally import REMEMBERED
 
 Done = Sequence[None]
 # The newest settled rechecks of a route and age are what its verdict is made of.
-KEPT_ROWS = 20
+KEPT_ROWS = REMEMBERED
 KEPT_DAYS = 1.0
 _BY_KEY = and_(
     col(RecheckRow.route) == bindparam("k_route"),

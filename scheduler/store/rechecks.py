@@ -25,6 +25,7 @@ from selfcheck.canary.recheck.model import (
     account_of,
 )
 from selfcheck.canary.recheck.plan import OVERDUE_S, SEEN
+from selfcheck.canary.turns import place_in
 
 _BATCH = 500
 _GRACE_S = 3600.0
@@ -50,7 +51,7 @@ class RecheckStore(RecheckLedger):
         self._instance, self._floor, self._make = instance, floor, make
 
     async def candidates(
-        self, route: str, after: CanaryKey | None, one_in: int, limit: int
+        self, route: str, after: CanaryKey | None, one_in: int, one_block_in: int, limit: int
     ) -> Sequence[LedgerRow]:
         """Seen rows of which no recheck is kept, in the order of their keys."""
         known = exists().where(
@@ -58,10 +59,13 @@ class RecheckStore(RecheckLedger):
             col(RecheckRow.epoch) == CanaryRow.epoch,
             col(RecheckRow.seq) == CanaryRow.seq,
         )
+        number = col(CanaryRow.seq) - 1
+        block = number // one_in
         wanted = select(CanaryRow).where(
             col(CanaryRow.route) == route,
             col(CanaryRow.outcome).in_([outcome.value for outcome in SEEN]),
-            (col(CanaryRow.seq) - 1) % one_in == 0,
+            block % one_block_in == 0,
+            number % one_in == place_in(block, one_in),  # type: ignore[arg-type]  # a column
             ~known,
         )
         if after is not None:

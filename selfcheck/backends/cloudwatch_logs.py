@@ -51,12 +51,16 @@ class CloudwatchLogsOptions(AwsStoreOptions):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One log event: its own time, its body, its attributes and its fields."""
+    """One log event: its own time, its body, its attributes and its fields.
+
+    is_record: whether it was written as one; else it is a line.
+    """
 
     stamp_ns: int
     body: str
     attributes: Mapping[str, str]
     fields: Mapping[str, str]
+    is_record: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +196,11 @@ def _event(stamp_ms: int, message: str) -> Event:
     except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict) or not isinstance(told.get("body"), str):
-        return Event(stamp_ms * _MS, message, {}, {})
+        return Event(stamp_ms * _MS, message, {}, {}, is_record=False)
     named = told.get("attributes")
     attributes = named if isinstance(named, dict) else {}
     shown = {name: value for name, value in attributes.items() if isinstance(value, str)}
-    return Event(stamp_ms * _MS, told["body"], shown, _fields(told))
+    return Event(stamp_ms * _MS, told["body"], shown, _fields(told), is_record=True)
 
 
 def _fields(told: Mapping[str, Json]) -> dict[str, str]:
@@ -223,6 +227,6 @@ def _id_of(event: Event, ids: frozenset[str], path: AccessPath) -> str:
 
     A record without attributes has lost them: only the other path may find it.
     """
-    if path.name == BY_ID.name and (event.attributes or event.fields):
+    if path.name == BY_ID.name and event.is_record:
         return event.attributes.get("canary.id", "")
     return next((word for word in event.body.split() if word in ids), "")

@@ -6,7 +6,7 @@ Everything here is derived from the ledger when a service starts, so a restart c
 import asyncio
 import math
 from array import array
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from itertools import islice
@@ -20,11 +20,11 @@ from selfcheck.canary.deadline import Learned
 from selfcheck.canary.judge import age_bounds_s, received
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.kept import KeptRows, Tally
-from selfcheck.canary.ledger import OPEN_S, Ledger, Past
+from selfcheck.canary.ledger import OPEN_S, Ledger, Past, PathPast
 from selfcheck.canary.model import Account, CanaryKey, LedgerRow, Look, Outcome, Receipt
 from selfcheck.canary.route import RouteSpec
 from selfcheck.canary.usual import UsualHours
-from selfcheck.canary.window import Evidence, RouteVerdict, route_verdict, verifying
+from selfcheck.canary.window import Evidence, RouteVerdict, route_verdict, verifying, worse
 
 T = TypeVar("T")
 # Newest rows in mind: enough for whoever follows a link between two routes. A declared sampler is
@@ -36,6 +36,8 @@ _TOLD = 200
 # Windows from which a verdict is derived anew at a start.
 _REPLAYED = 10
 _OPEN_ROWS = 10_000
+# Between two writes of what access paths answered.
+_KEEP_S = 10.0
 _LOOKS = 40
 
 
@@ -67,10 +69,12 @@ class RouteBook:
         self._account = RunningAccount()
         most = KEPT_SAMPLED if spec.sampled else max(KEPT_ROWS, rules.window)
         outcomes = verifying(sampled=spec.sampled)
-        self._rows = KeptRows(most, outcomes, instant(clock), spec.every_s, epoch)
+        self._rows = KeptRows(most, outcomes, instant(clock), spec.every_s, epoch, spec.target_s)
         self._delays_s, self._delays = array("d"), max(KEPT_DELAYS, rules.many_sightings)
         self._learned: Learned | None = None
         self._hours = UsualHours()
+        self._paths: Sequence[PathPast] = ()
+        self._kept_s = -math.inf
         self._unwritten: dict[CanaryKey, LedgerRow] = {}
         # Reads that looked for a row since it was last written: they wait for its next commit.
         self._looks: dict[CanaryKey, tuple[Look, ...]] = {}
@@ -89,6 +93,7 @@ class RouteBook:
         told = max(_TOLD, math.ceil(OPEN_S / self._spec.every_s))
         past = await self.durable(ledger.past(name, self._spec.sent_under, today, told))
         self._account.take(account)
+        self._paths = tuple(past.paths)
         self._delays_s = array("d", reversed(delays))
         self._learned = None
         self._hours.recall(past.hours, instant(self._clock))
@@ -144,6 +149,11 @@ class RouteBook:
         """The newest `count` rows that have an outcome, newest first."""
         return self._rows.judged(count)
 
+    def window(self, now: Instant) -> list[LedgerRow]:
+        """The rows that make the verdict, newest first."""
+        size = self._rules.window
+        return worse(self.judged(size), self._rows.settled(size, now))
+
     def looked(self, key: CanaryKey, look: Look) -> None:
         """Remember a read that looked for a row; the ledger hears of it when the row is settled.
 
@@ -154,12 +164,10 @@ class RouteBook:
             known = (*known[: _LOOKS // 2], *known[-_LOOKS // 2 :])
         self._looks[key] = known
 
-    def polled_s(self, key: CanaryKey) -> float:
-        """Boot seconds of the last complete look at a row sent in this boot; 0 without one."""
-        row = self._rows[key]
-        looks = self._looks.get(key, row.looks)
-        asked = [row.sent.boot_s + look.at_s for look in looks if look.complete]
-        return asked[-1] if asked else 0.0
+    def polled(self, key: CanaryKey) -> Look | None:
+        """The last complete look at a row; None without one."""
+        looks = self._looks.get(key, self._rows[key].looks)
+        return next((look for look in reversed(looks) if look.complete), None)
 
     def _told(self, row: LedgerRow) -> LedgerRow:
         """The row with all the looks at it."""
@@ -169,7 +177,7 @@ class RouteBook:
     def forget(self, held: Collection[CanaryKey]) -> None:
         """Let go of the oldest rows beyond those that are kept, save those that are `held`."""
         unwritten = self._unwritten.keys()
-        for key in self._rows.forget({*held, *unwritten}):
+        for key in self._rows.forget({*held, *unwritten}, instant(self._clock)):
             self._looks.pop(key, None)
 
     async def receive(self, key: CanaryKey, receipt: Receipt, now: Instant) -> list[LedgerRow]:
@@ -254,6 +262,16 @@ class RouteBook:
         """The account as of the rows: the audited one and what was committed since."""
         return self._account.present
 
+    async def keep_paths(self, told: Callable[[], Sequence[PathPast]], now_s: float) -> None:
+        """Keep what access paths answered, now and then, as it changes. Raises StoreError."""
+        if now_s - self._kept_s < _KEEP_S:
+            return
+        self._kept_s, paths = now_s, told()
+        if paths != self._paths:
+            mine = self._spec.name, self._spec.sent_under
+            await self.durable(self._ledger.keep_paths(*mine, paths))
+            self._paths = paths
+
     async def audit(self) -> bool:
         """Check the accounting identity against the ledger. Raises StoreError.
 
@@ -285,7 +303,7 @@ class RouteBook:
         every_s = self._spec.every_s * pace
         limit = freshness_limit_s(every_s, self.learned.deadline_s, self._rules.confirm_after)
         return Evidence(
-            rows=self.judged(self._rules.window),
+            rows=self.window(now),
             hour=self._rows.hour(now),
             hour_s=self._rows.hour_s,
             verified_age_s=self.verified_age_s(now),

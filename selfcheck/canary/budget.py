@@ -5,6 +5,19 @@ import random
 from core.reason import Reason
 from selfcheck.canary.judging import JudgingRules
 
+# Of one canary: its own, and its share of those by which access paths are judged; where it may be
+# slow, one more when it becomes so, and one that shows it.
+_READS, _READS_IN_TIME = 1.8, 3.0
+
+
+def least_reads(every_s: float, slow_s: float | None, *, batched: bool) -> float:
+    """Reads a minute without which a route's reads wait for their turn.
+
+    slow_s: the delay that the route says is slow. batched: canaries are asked for together.
+    """
+    reads = _READS_IN_TIME if slow_s else 0.0 if batched else _READS
+    return reads * 60 / every_s
+
 
 class ReadBudget:
     """Token bucket. An exhausted budget leaves canaries as they are; it never judges them.
@@ -13,9 +26,14 @@ class ReadBudget:
     allows: over the outage and the time after it together no more is read than without one.
     """
 
-    def __init__(self, rules: JudgingRules, now_s: float) -> None:
-        """Begins full. `now_s` here and below: seconds of the monotonic clock."""
-        self._per_s, self._burst = rules.reads_per_minute / 60, float(rules.read_burst)
+    def __init__(self, rules: JudgingRules, now_s: float, least: float = 0.0) -> None:
+        """Begins full. `now_s` here and below: seconds of the monotonic clock.
+
+        least: reads a minute that are needed, whatever is usual. What is said in the config holds.
+        """
+        said = "reads_per_minute" in rules.model_fields_set
+        per_minute = rules.reads_per_minute if said else max(rules.reads_per_minute, least)
+        self._per_s, self._burst = per_minute / 60, float(rules.read_burst)
         self._faster_s = max(self._per_s, rules.catch_up_per_minute / 60)
         self._tokens, self._saved, self._at_s = self._burst, 0.0, now_s
 

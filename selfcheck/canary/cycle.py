@@ -15,7 +15,7 @@ from probes.protocol import RunContext
 from selfcheck import skew
 from selfcheck.backends.protocol import AccessPath, Backend, Dedupe, Reading
 from selfcheck.canary.book import RouteBook
-from selfcheck.canary.budget import ReadBackoff, ReadBudget
+from selfcheck.canary.budget import ReadBackoff, ReadBudget, least_reads
 from selfcheck.canary.compare import records_of
 from selfcheck.canary.errands import Errand, Errands
 from selfcheck.canary.fitting import ReadSize
@@ -23,7 +23,7 @@ from selfcheck.canary.judge import UNDECIDED, Bench, judge, recounted, unread
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.ledger import Epoch, Ledger
 from selfcheck.canary.looks import Looks, look_of, question_of
-from selfcheck.canary.make import make_beat, make_canary, make_row
+from selfcheck.canary.make import make_beat, make_canary, make_row, next_stamp_ns
 from selfcheck.canary.model import (
     Canary,
     CanaryKey,
@@ -44,7 +44,8 @@ from selfcheck.injectors.protocol import Injector
 _READS_PER_STEP = 8
 # The identity is counted over all rows of the route; between two audits the account runs along.
 _AUDIT_S = 60.0
-_SECOND_NS = 1_000_000_000
+# From a canary to the caches that are asked for it before it can be there.
+_AT_ONCE_S = 0.1
 
 
 class RouteCycle:
@@ -81,22 +82,26 @@ class RouteCycle:
         self._publish, self._rules, self._generation = publish, judging, generation
         self._backoff, self._intended = backoff, intended
         declared = backend.declaration
-        watched = declared.judged_only(spec.signal)
         self._primary = paths[0]
+        least = least_reads(spec.every_s, spec.target_s, batched=paths[0].batched)
         self._paths = AccessPaths(
-            paths, judging, watched, precision_ns=declared.precision_ns, stamped=spec.stamped
+            paths,
+            judging,
+            declared.judged_only(spec.signal),
+            every_s=spec.every_s,
+            precision_ns=declared.precision_ns,
+            stamped=spec.stamped,
         )
         self._book = RouteBook(spec, ledger, clock, judging, self._primary.floor_s, epoch.number)
         self._volume = VolumeGuard(meter or VolumeMeter(), judging, spec.name, spec.every_s, clock)
-        self._looks = Looks(judging, rng)
-        self._budget = ReadBudget(judging, clock.monotonic())
+        self._looks = Looks(judging, rng, spec.target_s)
+        self._budget = ReadBudget(judging, clock.monotonic(), least)
         self._size = ReadSize(judging)
         limit = backend.declaration.row_limit
         self._errands = Errands(self._book, self._looks, self._paths, self._size, limit)
         self._opening, self._loading, self._loaded = asyncio.Lock(), asyncio.Lock(), False
-        self._seq = 0
+        self._seq = self._last_stamp_ns = 0
         self._doubt: LedgerRow | None = None
-        self._last_stamp_ns = 0
         self._trust: dict[CanaryKey, Trust] = {}
         self._injected_s: float | None = None
         # Boot seconds until which a read error kept the store from being asked.
@@ -168,7 +173,10 @@ class RouteCycle:
 
     def _canary(self, now_ns: int) -> Canary:
         spec = self.spec
-        stamp = self._stamp_ns(now_ns)
+        # Where somebody else stamps it, one ahead of its time would be newer than its own sample.
+        whole = spec.signal is Signal.METRICS and spec.stamped
+        stamp = next_stamp_ns(now_ns, self._last_stamp_ns, whole_seconds=whole)
+        self._last_stamp_ns = stamp
         return make_canary(
             self._epoch.instance,
             spec.group,
@@ -180,19 +188,6 @@ class RouteCycle:
             keep=spec.keep,
             stamped=spec.stamped,
         )
-
-    def _stamp_ns(self, now_ns: int) -> int:
-        """Samples of one series need a second each; a step of the wall clock is not hidden.
-
-        Where somebody else stamps them that is not ours to see to, and a canary that is ahead of
-        its time would be newer than its own sample.
-        """
-        if self.spec.signal is Signal.METRICS and self.spec.stamped:
-            now_ns -= now_ns % _SECOND_NS
-            if 0 <= self._last_stamp_ns - now_ns < 5 * _SECOND_NS:
-                now_ns = self._last_stamp_ns + _SECOND_NS
-        self._last_stamp_ns = now_ns
-        return now_ns
 
     def _first_wait_s(self) -> float:
         expected_s = self._book.expected_s
@@ -207,13 +202,16 @@ class RouteCycle:
                 return
             known = await self._book.load()
             now = instant(self._clock)
+            # Nobody looked for what is open while we were down.
+            self._unread_s = now.boot_s
             for row in known.open:
                 self._looks.plan(row, now.boot_s, now.boot_id)
             keys = (row.canary.key for row in known.recent)
             self._seq = max((key.seq for key in keys if key.epoch == self._epoch.number), default=0)
             self._volume.recall(known.recent, known.past.sent_today)
             mine = self.spec.sent_under
-            self._paths.recall(one for one in known.past.recent if one.sent_under == mine)
+            recent = (one for one in known.past.recent if one.sent_under == mine)
+            self._paths.recall(recent, known.past.paths)
             self._verdict = self._book.replay(known.recent, now)
             self._book.forget(self._looks.keys())
             self._loaded = True
@@ -305,7 +303,7 @@ class RouteCycle:
 
     async def _judge(self, path: AccessPath, rows: Sequence[LedgerRow], reading: Reading) -> None:
         now = instant(self._clock)
-        self._paths.answered(reading)
+        self._paths.answered(path, reading, now)
         # A receipt may have come while the read was under way.
         rows = [self._book.get(row.canary.key) for row in rows]
         found: dict[str, tuple[Sighting, ...]] = {}
@@ -314,7 +312,8 @@ class RouteCycle:
         after: list[LedgerRow] = []
         for row in rows:
             own = replace(reading, sightings=found.get(row.canary.canary_id, ()))
-            after.append(judge(row, own, path, now, self._bench(row, after)))
+            waited_s = self._looks.overdue_s(row.canary.key, reading.asked.boot_s)
+            after.append(judge(row, own, path, now, self._bench(row, after, waited_s)))
             self._paths.note(row.canary.key, path, reading)
             seen = self._shows(row, own)
             self._book.looked(row.canary.key, look_of(row, own, path, seen=seen))
@@ -329,8 +328,12 @@ class RouteCycle:
         found = records_of(row.canary, reading.sightings, precision_ns, stamped=stamped)
         return reading.complete and bool(found)
 
-    def _bench(self, row: LedgerRow, just_judged: Sequence[LedgerRow]) -> Bench:
+    def _bench(
+        self, row: LedgerRow, just_judged: Sequence[LedgerRow], waited_s: float = 0.0
+    ) -> Bench:
         other = self._paths.other(self._primary.name)
+        polled = self._book.polled(row.canary.key)
+        polled_s = row.sent.boot_s + (polled.at_s if polled else 0.0)
         return Bench(
             rules=self._rules,
             precision_ns=self._backend.declaration.precision_ns,
@@ -339,7 +342,11 @@ class RouteCycle:
             sent_under=self.spec.sent_under,
             intended=self._intent(row, just_judged),
             stamped=self.spec.stamped,
-            unread=max(row.sent.boot_s, self._book.polled_s(row.canary.key)) < self._unread_s,
+            unread=polled_s < self._unread_s,
+            polled_by=polled.path if polled else "",
+            shown=self._paths.shown,
+            waited_s=waited_s,
+            slow_s=self.spec.target_s,
         )
 
     def _intent(self, row: LedgerRow, just_judged: Sequence[LedgerRow]) -> str:
@@ -361,6 +368,7 @@ class RouteCycle:
     async def _audit(self) -> None:
         """The identity is checked once a minute; the verdict ages with every step."""
         now_s, every_s = self._clock.monotonic(), self.spec.every_s
+        await self._book.keep_paths(self._paths.past, now_s)
         if now_s - self._audited_s >= max(_AUDIT_S, every_s):
             self._told_now = False
             if await self._book.audit():
@@ -378,6 +386,8 @@ class RouteCycle:
         now = self._clock.monotonic()
         # A canary injected while this sleeps wants its first look in time.
         coming = max(self._ahead_s(now) + self._first_wait_s(), self._rules.first_read_after)
+        if self._paths.to_pair(now + self._ahead_s(now)):
+            coming = self._ahead_s(now) + _AT_ONCE_S
         moments = [one.at_s for one in self._paths.samples]
         if (look := self._looks.next_s()) is not None:
             moments.append(look)
@@ -447,7 +457,7 @@ class RouteCycle:
         pace, capped = self._volume.pace(), ""
         if math.isinf(pace):
             pace, capped = 1.0, self._volume.told()
-        denied, refused = self._paths.denied(), self._paths.refused()
+        denied, refused = self._paths.denied(), self._paths.refused(now)
         evidence = self._book.evidence(now, pace, capped, denied, refused)
         return route_verdict(evidence, self._rules, self._verdict)
 
@@ -457,16 +467,11 @@ class RouteCycle:
         told = RouteVerdict(Verdict.BLIND, Reason.STARTING, "not read yet")
         return self._status(told if self._verdict is None else self._present(now), now)
 
-    def _clocks(self) -> tuple[str, ...]:
-        """Clocks at the ends of the route that are off: they explain, and decide nothing."""
-        store = skew.told(f"backend {self.spec.backend}", self._backend.skew_s)
-        taker = skew.told("what takes the canaries", self._injector.skew_s)
-        return tuple(filter(None, (store, taker)))
-
     def _status(self, told: RouteVerdict, now: Instant) -> RouteStatus:
         book = self._book
-        rows = tuple(book.judged(self._rules.window))
-        clocks = () if told.verdict is Verdict.OK else self._clocks()
+        rows = tuple(book.window(now))
+        off = () if told.verdict is Verdict.OK else (self._backend.skew_s, self._injector.skew_s)
+        clocks = skew.ends_of(self.spec.backend, *off)
         return RouteStatus(
             spec=self.spec,
             verdict=told.verdict,

@@ -4,12 +4,13 @@
 confirming one. Whatever could not be read is `unknown`. Source: docs/design.md, "Outcomes".
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from core.clock import Instant
 from core.reason import Reason
 from selfcheck.backends.protocol import AccessPath, Reading
-from selfcheck.canary.compare import difference, records_of
+from selfcheck.canary.compare import NOTHING, difference, records_of
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.model import LedgerRow, Outcome, Receipt, Sent, Sighting
 
@@ -52,7 +53,10 @@ class Bench:
     be a wrong tenant, selector or path. sent_under: the parameters that are read under now.
     intended: evidence of an intended drop, "" when there is none. stamped: whether stored records
     carry the stamps of their canaries. unread: whether the store could not be asked lately, so
-    that nobody can tell when a canary that is there now became visible.
+    that nobody can tell when a canary that is there now became visible. waited_s: seconds for which
+    the read waited for its turn. slow_s: the delay that the route says is slow.
+    polled_by: the path of the last complete look, "" without one. shown: as for `difference`, by
+    path.
     """
 
     rules: JudgingRules
@@ -63,6 +67,10 @@ class Bench:
     intended: str = ""
     stamped: bool = True
     unread: bool = False
+    waited_s: float = 0.0
+    slow_s: float | None = None
+    polled_by: str = ""
+    shown: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 def age_bounds_s(then: Instant, now: Instant) -> tuple[float, float]:
@@ -82,9 +90,13 @@ def past_deadline(row: LedgerRow, at: Instant) -> bool:
 
 
 def duplicated(row: LedgerRow, tries: int) -> bool:
-    """Whether the store holds more copies than were sent. `tries`: when no receipt says."""
-    sent = row.receipt.tries if row.receipt else tries
-    return row.copies is not None and row.copies > max(1, sent)
+    """Whether the store holds more copies than may have been taken. `tries`: when no receipt says.
+
+    What was refused was not to be stored, whoever took it all the same.
+    """
+    if row.receipt is not None:
+        tries = row.receipt.tries - (row.receipt.first_try is Sent.REJECTED)
+    return row.copies is not None and row.copies > max(1, tries)
 
 
 def received(row: LedgerRow, receipt: Receipt, now: Instant) -> LedgerRow:
@@ -138,7 +150,7 @@ def _seen(
     row = replace(row, copies=_copies(row, found))
     if not ALLOWED[row.outcome]:
         return row
-    diff = difference(row.canary, found)
+    diff = difference(row.canary, found, bench.shown.get(path.name, NOTHING))
     was_missing = row.outcome in {Outcome.LOST, Outcome.POLICY_DROP}
     limit_s = row.deadline_s + bench.rules.deadline_slack
     on_time = age_bounds_s(row.sent, reading.asked)[1] <= limit_s
@@ -151,18 +163,27 @@ def _seen(
     # What was called missing had been looked for by every path that can tell.
     polled = row.empty_read is not None and (row.empty_path == path.name or was_missing)
     watched = least == most and not bench.unread
-    bounded = watched and (polled or (on_time and row.empty_read is None))
+    asked_before = bench.polled_by in {"", path.name}
+    bounded = watched and (polled or (on_time and row.empty_read is None and asked_before))
     return replace(
         row,
         outcome=outcome,
         reason=reason,
         judged=now,
         seen=now,
-        delay_s=least if bounded else None,
+        delay_s=_delay_s(least, bench) if bounded else None,
         diff=diff,
         first_path=path.name,
         hop_stamps=found[0].hop_stamps,
     )
+
+
+def _delay_s(age_s: float, bench: Bench) -> float:
+    """What was due to be looked for before it would be slow is not slow because it was not."""
+    slow_s = bench.slow_s
+    if slow_s is None or age_s - bench.waited_s > slow_s:
+        return age_s
+    return min(age_s, slow_s)
 
 
 def _outcome_seen(was: Outcome, *, altered: bool, on_time: bool) -> tuple[Outcome, Reason]:

@@ -22,14 +22,28 @@ class JudgingRules(Options):
     poll_max: Duration = Field(15.0, description="Largest gap before the deadline.")
     poll_late_max: Duration = Field(60.0, description="Largest gap for what is lost or unknown.")
     poll_jitter: float = Field(0.2, ge=0, le=0.5, description="Share of a gap left to chance.")
-    reads_per_minute: float = Field(12.0, gt=0, description="Read budget of a route.")
+    reads_per_minute: float = Field(
+        12.0,
+        gt=0,
+        description=(
+            "Read budget of a route; unless it is said, at least 1.8 a canary where a store is "
+            "asked for one at a time, and 3 with `slow_after`."
+        ),
+    )
     read_burst: int = Field(24, ge=2, description="Reads that the budget can save up.")
     catch_up_per_minute: float = Field(
         120.0, gt=0, description="Reads that make up for those which an outage kept back."
     )
     read_timeout: Duration = Field(10.0, description="Deadline of one read.")
     batch_rows: int = Field(500, ge=1, le=5000, description="Canaries asked for in one read.")
-    all_paths_every: int = Field(5, ge=1, description="One canary in so many by every path.")
+    all_paths_every: int = Field(
+        5,
+        ge=1,
+        description=(
+            "One canary in so many by every path; of a route that sends more rarely than every "
+            "10 s, one in fewer."
+        ),
+    )
     cached_every: Duration = Field(900.0, description="Between two tests of what caches answer.")
     backoff_first: Duration = Field(1.0, description="Wait after the first read error.")
     backoff_max: Duration = Field(60.0, description="Largest wait between read errors.")

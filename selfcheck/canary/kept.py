@@ -5,13 +5,14 @@ age of a ledger; what a verdict needs of an hour is counted by the minute in whi
 sent. A route that sends rarely has longer hours and minutes: in few canaries nothing is rare. Pure.
 """
 
+import math
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import groupby, islice
 
 from core.clock import Instant
-from selfcheck.canary.judge import duplicated
-from selfcheck.canary.ledger import Brief, Past, untaken, untold
+from selfcheck.canary.judge import duplicated, past_deadline
+from selfcheck.canary.ledger import Brief, Past, late, untaken, untold
 from selfcheck.canary.model import CanaryKey, LedgerRow, Outcome
 
 HOUR_S = 3600.0
@@ -20,13 +21,20 @@ _MINUTE_S = 60.0
 _OF_HOUR, _OF_MINUTE = 60, 6
 
 
+def hour_s(every_s: float) -> float:
+    """How long an hour is, in seconds, on a route with so many between two canaries."""
+    return max(HOUR_S, _OF_HOUR * every_s)
+
+
 @dataclass(slots=True)
 class Tally:
     """Canaries by what is known of them.
 
     doubled: stored more often than sent. counted: the store told how many copies there are.
-    untaken: arrived though their sender was not told that they were taken.
-    mixed: minutes in which some, but not all, went astray.
+    untaken: arrived though their sender was not told that they were taken. late: arrived after
+    their deadlines. slow: took longer than the route says it may. times: at how many separate
+    times some went astray; one outage is one time, and each minute in which only some did is
+    another. runs: the same, whole runs of minutes.
     """
 
     judged: int = 0
@@ -38,15 +46,19 @@ class Tally:
     refused: int = 0
     untold: int = 0
     untaken: int = 0
-    mixed: int = 0
+    late: int = 0
+    slow: int = 0
+    times: int = 0
+    runs: int = 0
 
     @property
     def astray(self) -> int:
-        """Canaries that were refused, doubled, not to be told of, or kept without a yes."""
-        return self.refused + self.untold + self.untaken + self.doubled
+        """Canaries that were refused, doubled, late, not to be told of, or kept without a yes."""
+        late = self.late + self.slow
+        return self.refused + self.untold + self.untaken + self.doubled + late
 
-    def add(self, brief: Brief, by: int, epoch: int = 0) -> None:
-        """Count one canary `by` times. epoch: the present one."""
+    def add(self, brief: Brief, by: int, epoch: int = 0, slow_s: float = math.inf) -> None:
+        """Count one canary `by` times. epoch: the present one. slow_s: what is slow."""
         self.judged += by * (brief.outcome is not Outcome.PENDING)
         self.lost += by * (brief.outcome is Outcome.LOST)
         self.doubled += by * (brief.doubled is True)
@@ -58,6 +70,8 @@ class Tally:
         killed = brief.unheard and brief.key.epoch < epoch
         self.untold += by * (brief.untold and not killed)
         self.untaken += by * brief.untaken
+        self.late += by * brief.late
+        self.slow += by * (not brief.late and brief.delay_s is not None and brief.delay_s > slow_s)
 
     def take(self, other: "Tally") -> None:
         """Take another one off this."""
@@ -70,6 +84,8 @@ class Tally:
         self.refused -= other.refused
         self.untold -= other.untold
         self.untaken -= other.untaken
+        self.late -= other.late
+        self.slow -= other.slow
 
 
 def brief_of(row: LedgerRow) -> Brief:
@@ -78,7 +94,7 @@ def brief_of(row: LedgerRow) -> Brief:
     return Brief(
         row.canary.key, row.sent, row.sent_under, row.outcome, doubled, row.judged, row.delay_s,
         row.first_path, row.empty_path, untaken(row.outcome, row.receipt),
-        untold(row.outcome, row.reason), row.receipt is None,
+        untold(row.outcome, row.reason), row.receipt is None, late(row.outcome, row.reason),
     )  # fmt: skip
 
 
@@ -92,13 +108,15 @@ class KeptRows:
         now: Instant,
         every_s: float = 0.0,
         epoch: int = 0,
+        slow_s: float | None = None,
     ) -> None:
         """`verifying`: outcomes that say a complete read has judged a canary.
 
-        every_s: between two canaries. epoch: the present one.
+        every_s: between two canaries. epoch: the present one. slow_s: the delay that the route
+        says is slow.
         """
-        self._epoch = epoch
-        self.hour_s = max(HOUR_S, _OF_HOUR * every_s)
+        self._epoch, self._slow_s = epoch, slow_s or math.inf
+        self.hour_s = hour_s(every_s)
         self._minute_s = max(_MINUTE_S, _OF_MINUTE * every_s)
         self._most, self._verifying, self._began = most, frozenset(verifying), now
         self._rows: dict[CanaryKey, LedgerRow] = {}
@@ -140,8 +158,8 @@ class KeptRows:
             self._pending.pop(key, None)
 
     def _count(self, brief: Brief, by: int) -> None:
-        self._minutes.setdefault(self._minute(brief), Tally()).add(brief, by, self._epoch)
-        self._hour.add(brief, by, self._epoch)
+        for tally in (self._minutes.setdefault(self._minute(brief), Tally()), self._hour):
+            tally.add(brief, by, self._epoch, self._slow_s)
 
     def _minute(self, brief: Brief) -> int:
         sent, began = brief.sent, self._began
@@ -157,10 +175,12 @@ class KeptRows:
         if newer and brief.outcome in self._verifying:
             self._verified = (brief.key, brief.sent)
 
-    def forget(self, held: Collection[CanaryKey]) -> list[CanaryKey]:
+    def forget(self, held: Collection[CanaryKey], now: Instant) -> list[CanaryKey]:
         """Let go of the oldest judged rows that are not `held`; their keys are returned."""
         loose = [key for key in self._rows if key not in self._pending and key not in held]
         gone = loose[: max(0, len(loose) - self._most)]
+        if settled := self.settled(self._most, now):
+            gone = [key for key in gone if key < settled[-1].canary.key]
         for key in gone:
             del self._rows[key]
         self._judged = None
@@ -182,6 +202,28 @@ class KeptRows:
             self._judged = count, list(islice(done, count))
         return self._judged[1]
 
+    def settled(self, count: int, now: Instant) -> list[LedgerRow]:
+        """The newest `count` judged rows whose deadline has passed, newest first.
+
+        What arrives is judged at once and what does not at its deadline: among the newest judged
+        ones those that arrived are too many, as long as a later canary was seen than one that is
+        still waited for. Empty when none is.
+        """
+        oldest = next(iter(self._pending), None)
+        seen = next((key for key, row in self._from_newest() if row.seen is not None), None)
+        if oldest is None or seen is None or seen < oldest:
+            return []
+        done = (row for key, row in self._from_newest() if key not in self._pending)
+        if past_deadline(self._rows[oldest], now):
+            # It waits for its last read, and all behind it are in the same doubt.
+            older = (row for row in done if row.canary.key < oldest)
+        else:
+            older = (row for row in done if past_deadline(row, now))
+        return list(islice(older, count))
+
+    def _from_newest(self) -> Iterator[tuple[CanaryKey, LedgerRow]]:
+        return reversed(self._rows.items())
+
     def hour(self, now: Instant) -> Tally:
         """Canaries sent within the last hour, to the minute."""
         while self._minutes:
@@ -192,8 +234,10 @@ class KeptRows:
         hour = self._hour
         if not hour.astray:
             return replace(hour)
-        mixed = sum(0 < one.astray < one.judged for one in self._minutes.values())
-        return replace(hour, mixed=mixed)
+        known = [one for one in self._minutes.values() if one.judged]
+        mixed = sum(0 < one.astray < one.judged for one in known)
+        runs = sum(1 for astray, _ in groupby(known, lambda one: one.astray > 0) if astray)
+        return replace(hour, times=max(mixed, runs), runs=runs)
 
     @property
     def verified(self) -> Instant | None:

@@ -1,7 +1,7 @@
 """What the canary work needs of its ledger; `scheduler.store` keeps it on disk."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -35,7 +35,8 @@ class Brief:
     doubled: whether it is stored more often than sent; None when no copies were counted.
     untaken: whether it arrived though its sender was not told that it was taken.
     untold: whether nobody could tell what became of it.
-    unheard: whether no receipt was ever written. The others as in LedgerRow.
+    unheard: whether no receipt was ever written. late: whether it came after its deadline, for no
+    reason of our own reading. The others as in LedgerRow.
     """
 
     key: CanaryKey
@@ -50,6 +51,7 @@ class Brief:
     untaken: bool
     untold: bool
     unheard: bool
+    late: bool
 
 
 def untaken(outcome: Outcome, receipt: Receipt | None) -> bool:
@@ -61,6 +63,11 @@ def untaken(outcome: Outcome, receipt: Receipt | None) -> bool:
 def untold(outcome: Outcome, reason: Reason) -> bool:
     """Whether nobody could tell what became of a canary, for no reason of our own making."""
     return outcome is Outcome.UNKNOWN and reason not in _OURS
+
+
+def late(outcome: Outcome, reason: Reason) -> bool:
+    """Whether a canary came after its deadline. What nobody looked for in time does not count."""
+    return outcome is Outcome.LATE and reason is Reason.LATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,22 @@ class HourPast:
 
 
 @dataclass(frozen=True, slots=True)
+class PathPast:
+    """What an access path answered of late, where no canary's row tells it.
+
+    Each a bit for every answer, the last one lowest, as in PathTally. outages: Unix seconds.
+    shown: parts of records that it has shown, each with the day since 1970 of the last time.
+    """
+
+    path: str
+    denials: int = 0
+    again: int = 0
+    reads: int = 0
+    outages: tuple[float, ...] = ()
+    shown: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Past:
     """What the ledger knows of a route beyond its newest rows.
 
@@ -89,6 +112,7 @@ class Past:
     sent_today: canaries since midnight UTC.
     hours: of those that were sent under the route's present parameters, from midnight UTC seven
     days ago; hours without a known delay are left out.
+    paths: as they were last kept under the route's present parameters.
     """
 
     recent: Sequence[Brief]
@@ -97,6 +121,7 @@ class Past:
     only_under: bool
     sent_today: int
     hours: Sequence[HourPast]
+    paths: Sequence[PathPast] = ()
 
 
 class Ledger(Protocol):
@@ -119,6 +144,10 @@ class Ledger(Protocol):
 
         A row that was pruned meanwhile stays under the outcome that went into the totals.
         """
+        ...
+
+    async def keep_paths(self, route: str, sent_under: str, paths: Sequence[PathPast]) -> None:
+        """Write what access paths have answered, in place of what was kept of the route."""
         ...
 
     async def unsettled(self, route: str, limit: int) -> Sequence[LedgerRow]:

@@ -74,9 +74,9 @@ class Looks:
     again when one shows a canary, so that a loss costs no more reads than health does.
     """
 
-    def __init__(self, rules: JudgingRules, rng: Random) -> None:
-        """`rng` gives the jitter."""
-        self._rules, self._rng = rules, rng
+    def __init__(self, rules: JudgingRules, rng: Random, slow_s: float | None = None) -> None:
+        """`rng` gives the jitter. slow_s: the delay that the route says is slow."""
+        self._rules, self._rng, self._slow_s = rules, rng, slow_s or 0.0
         self._looks: dict[CanaryKey, _Look] = {}
         self._gap_s = rules.poll_first
 
@@ -108,6 +108,11 @@ class Looks:
         look = self._looks.get(key)
         return look is not None and look.from_s <= now_s
 
+    def overdue_s(self, key: CanaryKey, now_s: float) -> float:
+        """For how long a look that is made now had to wait for its turn."""
+        look = self._looks.get(key)
+        return max(0.0, now_s - look.at_s) if look else 0.0
+
     def next_s(self) -> float | None:
         """Moment of the next look, None when nothing is open."""
         return min((look.at_s for look in self._looks.values()), default=None)
@@ -135,7 +140,9 @@ class Looks:
             return (now.boot_s // rules.poll_late_max + 1) * rules.poll_late_max
         jitter = 1 + rules.poll_jitter * (2 * self._rng.random() - 1)
         at = now.boot_s + self._gap_s * jitter
-        return min(at, deadline) if now.boot_s < deadline else at
+        # Between two looks nobody knows: what is seen at the limit was not slow.
+        slow = deadline - row.deadline_s + self._slow_s
+        return min([at, *(one for one in (slow, deadline) if now.boot_s < one)])
 
     def _confirm_at(self, row: LedgerRow, now: Instant) -> float | None:
         """Moment of the confirming read, while it lies ahead."""

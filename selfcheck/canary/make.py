@@ -57,6 +57,18 @@ def make_canary(
     )
 
 
+def next_stamp_ns(now_ns: int, last_ns: int, *, whole_seconds: bool) -> int:
+    """The stamp of a canary that is made `now_ns`, after one that was stamped `last_ns`.
+
+    whole_seconds: samples of one series need a second each. A step of the wall clock stays as it
+    is.
+    """
+    if not whole_seconds:
+        return now_ns
+    stamp_ns = now_ns - now_ns % _SECOND_NS
+    return last_ns + _SECOND_NS if 0 <= last_ns - stamp_ns < 5 * _SECOND_NS else stamp_ns
+
+
 def make_row(canary: Canary, sent: Instant, sent_under: str, deadline_s: float) -> LedgerRow:
     """The row of a canary that is about to be sent: nothing is known of it yet."""
     return LedgerRow(

@@ -20,6 +20,7 @@ from selfcheck.canary.ledger import (
     HourPast,
     Ledger,
     Past,
+    PathPast,
 )
 from selfcheck.canary.model import Account, CanaryKey, LedgerRow, Outcome, Receipt
 
@@ -37,6 +38,7 @@ class MemoryLedger(Ledger):
         self._epoch = rng.randrange(1 << 40, 1 << 52) if rng else 0
         self._rows: dict[CanaryKey, LedgerRow] = {}
         self._last: dict[tuple[str, int], int] = {}
+        self._paths: dict[str, tuple[str, Sequence[PathPast]]] = {}
 
     async def begin(self) -> Epoch:
         """A new epoch, greater than any before."""
@@ -64,6 +66,10 @@ class MemoryLedger(Ledger):
                 self.transitions[row.canary.key.route, was, row.outcome] += 1
             self._rows[row.canary.key] = row
 
+    async def keep_paths(self, route: str, sent_under: str, paths: Sequence[PathPast]) -> None:
+        """Replace what is kept of the paths of a route."""
+        self._paths[route] = sent_under, tuple(paths)
+
     async def unsettled(self, route: str, limit: int) -> Sequence[LedgerRow]:
         """Rows that a read may still change, oldest first."""
         return [row for row in self._of(route) if self._is_open(row)][:limit]
@@ -77,6 +83,7 @@ class MemoryLedger(Ledger):
         rows = self._of(route)
         mine = [row for row in rows if row.sent_under == sent_under]
         newest = {row.outcome: brief_of(row) for row in rows}
+        under, paths = self._paths.get(route, ("", ()))
         return Past(
             recent=[brief_of(row) for row in rows[-limit:]],
             newest=list(newest.values()),
@@ -84,6 +91,7 @@ class MemoryLedger(Ledger):
             only_under=bool(rows) and len(mine) == len(rows),
             sent_today=sum(row.sent.utc >= midnight for row in rows),
             hours=_hours(row for row in mine if row.sent.utc >= midnight - HOURS_BACK),
+            paths=paths if under == sent_under else (),
         )
 
     async def find(self, canary_id: str) -> LedgerRow | None:

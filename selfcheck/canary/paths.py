@@ -1,28 +1,32 @@
 """Each access path of a store judged on its own: one that works never hides one that does not."""
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from core.clock import Instant
 from core.verdict import Verdict
 from selfcheck.backends.protocol import AccessPath, Reading
-from selfcheck.canary.compare import difference, records_of
+from selfcheck.canary.compare import NOTHING, difference, parts_of, records_of
 from selfcheck.canary.judge import age_bounds_s, past_deadline
 from selfcheck.canary.judging import JudgingRules
-from selfcheck.canary.ledger import Brief
+from selfcheck.canary.kept import hour_s
+from selfcheck.canary.ledger import Brief, PathPast
 from selfcheck.canary.model import CanaryKey, LedgerRow, Outcome, Sighting
 from selfcheck.canary.route import PathStatus
 from selfcheck.canary.tally import UNREAD, Answer, PathTally
+from selfcheck.canary.turns import is_picked
 
 _SEEN = frozenset({Outcome.OK, Outcome.LATE, Outcome.ALTERED})
 # A path is asked so often for a canary before it counts as refused: now and then a read fails.
 _TRIES = 3
-# A store whose newest reads begin to fail so many times fails people as well, though a later read
-# finds every canary; it is well again once they are fewer than the last. One outage is one time,
-# however long; one read in ten is ordinary.
-_READS, _FAILURES, _MENDED = 100, 20, 12
-_ALL_READ = (1 << _READS) - 1
+# What is said of one canary in so many is said of a route that sends as often as this, or oftener.
+_USUAL_S = 10.0
+# A copy may be stored long after: one sample in so many is asked for once more after this.
+_LATER_EVERY, _LATER_S = 5, 300.0
+# A part that no record has shown for so long is no part of them any more: exporters change.
+_SHOWN_DAYS = 7
+_DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +58,22 @@ class AccessPaths:
         rules: JudgingRules,
         watched: Sequence[AccessPath] = (),
         *,
+        every_s: float = 0.0,
         precision_ns: int = 1,
         stamped: bool = True,
     ) -> None:
-        """`paths` must not be empty. precision_ns, stamped: as for `records_of`."""
-        self._precision_ns, self._stamped = precision_ns, stamped
+        """`paths` must not be empty. every_s: between two canaries of the route.
+
+        precision_ns, stamped: as for `records_of`.
+        """
+        self._precision_ns, self._stamped, self._hour_s = precision_ns, stamped, hour_s(every_s)
+        # Of a route that sends rarely more are asked for, or its paths were judged by the day.
+        rare = rules.all_paths_every * _USUAL_S / max(every_s, _USUAL_S)
+        self._every = max(1, round(rare))
         self.all = tuple(paths)
         self.samples: list[Sample] = []
+        # Parts of records that each path has shown, with the day since 1970 of the last time.
+        self.shown: dict[str, dict[str, int]] = {}
         self._rules = rules
         self._counting = tuple(path for path in watched if not path.cached)
         self._cached = tuple(path for path in watched if path.cached)
@@ -71,10 +84,6 @@ class AccessPaths:
         self._failed: dict[CanaryKey, str] = {}
         # Whether the newest look for a canary could be made, by whichever path.
         self._readable = False
-        # A bit for each of the newest reads, the last one lowest: whether the store answered.
-        self._reads, self._unreliable = _ALL_READ, False
-        # What was seen once and asked for again at its deadline, by the path that had shown it.
-        self._again = PathTally.empty("again", rules, evidence=False)
         self._pair: CanaryKey | None = None
         self._paired_s = -math.inf
 
@@ -124,44 +133,34 @@ class AccessPaths:
         Canaries may be stored and found, and people who ask in another way, or once more, still
         be told that they are not there. Caches are told of on their own.
         """
-        known = [(f"path {p.name}", self._tallies[p.name]) for p in (*self.all, *self._counting)]
-        known.append(("asked again, the store", self._again))
-        return "; ".join(f"{name} {told}" for name, tally in known if (told := tally.denies()))
+        known = [self._tallies[path.name] for path in (*self.all, *self._counting)]
+        return "; ".join(f"path {one.name} {told}" for one in known if (told := one.denies()))
 
-    def refused(self) -> str:
+    def refused(self, now: Instant) -> str:
         """Which of the ways that the store is asked in are refused, in words; "" while none is.
 
-        One way that works finds every canary, and people who ask in another get no answer.
+        One way that works finds every canary, or one read of several, and people who ask in
+        another way, or once, get no answer.
         Paths that only count are left out: many stores have to be told to answer them at all.
         """
-        known = [(f"path {path.name}", self._tallies[path.name]) for path in self.all]
-        known.append(("asked again, the store", self._again))
-        told = [
-            f"{name} {words}, while others were read"
-            for name, tally in known
-            if (words := tally.refuses())
-        ]
-        if self._unreliable and not told:
-            told.append(f"reads failed {self._failures()} separate times among the last {_READS}")
-        return "; ".join(told)
+        known = [self._tallies[path.name] for path in self.all]
+        told = [(one.name, one.refuses(now, self._hour_s)) for one in known]
+        return "; ".join(f"path {name} {words}" for name, words in told if words)
 
     def last_failed(self, key: CanaryKey) -> str:
         """Name of the path by which the last look for this canary failed, "" when it did not."""
         return self._failed.get(key, "")
 
-    def answered(self, reading: Reading) -> None:
-        """Remember whether canaries could be read; being asked to wait is no failure.
+    def answered(self, path: AccessPath, reading: Reading, now: Instant) -> None:
+        """Remember whether `path` could be read: to be asked to wait is no answer either."""
+        self._tallies[path.name].read(now, complete=reading.complete)
+        if parts := NOTHING.union(*map(parts_of, reading.sightings)):
+            self._show(path.name, dict.fromkeys(parts, int(now.utc.timestamp()) // _DAY_S))
 
-        What is read to judge a path alone is told by that path.
-        """
-        if reading.complete or reading.retry_after_s is None:
-            self._reads = (self._reads << 1 | reading.complete) & _ALL_READ
-            least = _MENDED if self._unreliable else _FAILURES
-            self._unreliable = self._failures() >= least
-
-    def _failures(self) -> int:
-        """How often reads began to fail among the newest ones."""
-        return (self._reads >> 1 & ~self._reads).bit_count()
+    def _show(self, name: str, parts: Mapping[str, int]) -> None:
+        known = {**self.shown.get(name, {}), **parts}
+        first = max(known.values(), default=0) - _SHOWN_DAYS
+        self.shown[name] = {part: day for part, day in known.items() if day > first}
 
     def note(self, key: CanaryKey, path: AccessPath, reading: Reading) -> None:
         """Remember whether a look could be made."""
@@ -177,8 +176,20 @@ class AccessPaths:
         if self._pair is not None and self._pair not in held:
             self._pair = None
 
-    def recall(self, rows: Iterable[Brief]) -> None:
-        """What judged canaries, oldest first, say of the paths: it outlives a restart."""
+    def past(self) -> tuple[PathPast, ...]:
+        """What outlives a restart, of the paths that were asked."""
+        told = (tally.past(self.shown.get(name, {})) for name, tally in self._tallies.items())
+        return tuple(one for one in told if one != PathPast(one.path))
+
+    def recall(self, rows: Iterable[Brief], kept: Iterable[PathPast] = ()) -> None:
+        """What judged canaries, oldest first, say of the paths, and what was kept of them."""
+        self._recall(rows)
+        for one in kept:
+            if one.path in self._tallies:
+                self._tallies[one.path].recall(one)
+                self._show(one.path, one.shown)
+
+    def _recall(self, rows: Iterable[Brief]) -> None:
         for row in rows:
             if row.judged is None:
                 continue
@@ -192,9 +203,14 @@ class AccessPaths:
                 for path in self.all[:2]:
                     self._tallies[path.name].add(Answer.LOST, row.judged)
 
+    def to_pair(self, now_s: float) -> bool:
+        """Whether the next canary is to be asked of the caches before it is there."""
+        due = now_s - self._paired_s >= self._rules.cached_every
+        return due and self._pair is None and bool(self._cached)
+
     def accepted(self, key: CanaryKey, now: Instant) -> None:
         """A canary was taken: now and then it is asked of the caches before it is there."""
-        if not self._cached or self._pair or now.boot_s - self._paired_s < self._rules.cached_every:
+        if not self.to_pair(now.boot_s):
             return
         self._pair, self._paired_s = key, now.boot_s
         self.samples += [Sample(path, key, now.boot_s, early=True) for path in self._cached]
@@ -221,16 +237,30 @@ class AccessPaths:
     def _wanted(self, row: LedgerRow, path: AccessPath, now: Instant) -> Iterator[Sample]:
         """Which paths have to show a canary that was seen by `path`, once more or at all."""
         key, wanted = row.canary.key, []
-        if key.seq % self._rules.all_paths_every == 0:
+        if is_picked(key.seq - 1, self._every):
             others = [one for one in self.all if one.name != path.name] + [*self._counting]
             wanted += [Sample(other, key, now.boot_s + other.floor_s) for other in others]
-            ahead_s = row.deadline_s - age_bounds_s(row.sent, now)[1]
-            # By the deadline a replica that lags shows it too: what is not there comes and goes.
-            # A backlog that is found late was looked for often enough.
-            if row.outcome is Outcome.OK and ahead_s > 0:
-                wanted.append(Sample(path, key, now.boot_s + ahead_s, again=True))
+            wanted += self._once_more(row, path, now)
         if key == self._pair:
             wanted += [Sample(other, key, now.boot_s + other.floor_s) for other in self._cached]
+        yield from self._fitting(wanted)
+
+    def _once_more(self, row: LedgerRow, path: AccessPath, now: Instant) -> Iterator[Sample]:
+        """By the deadline a replica that lags shows it too: what is not there comes and goes.
+
+        A backlog that is found late was looked for often enough.
+        """
+        ahead_s = row.deadline_s - age_bounds_s(row.sent, now)[1]
+        if row.outcome is Outcome.OK and ahead_s > 0 and path in self.all:
+            yield Sample(path, row.canary.key, now.boot_s + ahead_s, again=True)
+
+    def _much_later(self, row: LedgerRow, path: AccessPath, now: Instant) -> Iterator[Sample]:
+        age_s = age_bounds_s(row.sent, now)[1]
+        number = row.canary.key.seq - 1
+        if is_picked(number, self._every, _LATER_EVERY) and age_s < _LATER_S:
+            yield Sample(path, row.canary.key, now.boot_s + _LATER_S, again=True)
+
+    def _fitting(self, wanted: Iterable[Sample]) -> Iterator[Sample]:
         for one in wanted:
             waiting = [w for w in self.samples if w.path is one.path and w.again is one.again]
             # As many as make a verdict are enough; where reads are short more would pile up.
@@ -244,21 +274,31 @@ class AccessPaths:
 
         A cache has no such time: past its floor it shows what the store does, or it is stale.
         """
-        path = sample.path
-        tally = self._again if sample.again else self._tallies[path.name]
+        path, tally = sample.path, self._tallies[sample.path.name]
         self.samples.remove(sample)
+        if reading.complete or self._readable:
+            self.answered(path, reading, now)
         if not reading.complete:
             self._unanswered(sample, tally, now)
-        elif found := [s for s in reading.sightings if s.canary_id == row.canary.canary_id]:
-            if not sample.early:
-                delay_s = age_bounds_s(row.sent, reading.asked)[1]
-                tally.add(self._shown(row, found, path), now, delay_s)
-        elif sample.early:
             return
+        found = [one for one in reading.sightings if one.canary_id == row.canary.canary_id]
+        if sample.early:
+            if found:
+                # What is there already leaves no old answer that could be repeated.
+                self._pair = None
+                self.samples = [one for one in self.samples if one.key != sample.key]
+            return
+        answer = self._shown(row, found, path) if found else Answer.DENIED
+        if sample.again:
+            tally.asked_again(answer)
+            self.samples += self._fitting(self._much_later(row, path, now))
+        elif found:
+            tally.add(answer, now, age_bounds_s(row.sent, reading.asked)[1])
+            self.samples += self._fitting(self._once_more(row, path, now))
         elif path.cached:
             tally.add(Answer.STALE, now)
         elif past_deadline(row, now):
-            tally.add(Answer.DENIED, now)
+            tally.add(answer, now)
         else:
             at_s = now.boot_s + self._rules.poll_max
             self.samples.append(Sample(path, row.canary.key, at_s))
@@ -268,15 +308,15 @@ class AccessPaths:
         if path not in self.all or row.outcome is Outcome.ALTERED:
             return Answer.OK
         precision_ns, stamped = self._precision_ns, self._stamped
+        shown = self.shown.get(path.name, NOTHING)
         same = records_of(row.canary, found, precision_ns, stamped=stamped)
-        return Answer.OK if same and not difference(row.canary, same) else Answer.WRONG
+        return Answer.OK if same and not difference(row.canary, same, shown) else Answer.WRONG
 
     def _unanswered(self, sample: Sample, tally: PathTally, now: Instant) -> None:
         """A path is refused only while the store answers those who ask otherwise."""
         tried = replace(sample, at_s=now.boot_s + self._rules.poll_max, tries=sample.tries + 1)
-        if not self._readable or sample.early:
-            tally.add(Answer.BLIND, now)
-        elif tried.tries < _TRIES:
+        if self._readable and not sample.early and tried.tries < _TRIES:
             self.samples.append(tried)
-        else:
-            tally.add(Answer.REFUSED, now)
+        elif not sample.again:
+            refused = self._readable and not sample.early
+            tally.add(Answer.REFUSED if refused else Answer.BLIND, now)

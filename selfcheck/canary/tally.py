@@ -2,6 +2,7 @@
 
 from array import array
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -11,19 +12,19 @@ from core.reason import Reason
 from core.verdict import Verdict
 from selfcheck.canary.deadline import percentile
 from selfcheck.canary.judging import JudgingRules
+from selfcheck.canary.lately import Lately
+from selfcheck.canary.ledger import PathPast
 from selfcheck.canary.route import PathStatus
 
 _KEPT_DELAYS = 200
 # Of one canary in five that is an hour of a route that sends every 12 s.
 _ANSWERS = 60
-_ALL = (1 << _ANSWERS) - 1
-# What happened at separate times is over when fewer than so many of them are left.
-_MENDED = 2
-
-
-def beginnings(bits: int) -> int:
-    """How many runs of ones there are: of a trouble that lasts, only the beginning counts."""
-    return (bits & ~(bits >> 1)).bit_count()
+# Reads that fail now and then are ordinary; so many of the newest ones are not.
+_READS, _FAILURES = 100, 10
+# So many that fail in a row are an outage, and so many outages within an hour no accident.
+_IN_A_ROW, _OUTAGES = 3, 3
+# A path that failed so many in a row cannot be read: two canaries, three times each.
+_UNREADABLE = 6
 
 
 class Answer(StrEnum):
@@ -51,9 +52,10 @@ _DENIED = frozenset({Answer.DENIED, Answer.WRONG})
 class PathTally:
     """The newest answers of one path, its delays, and since when its verdict has been the same.
 
-    evidence: whether the path may decide over a canary. denials, refusals: a bit for each of the
-    last answers, the newest one lowest: whether it denied the canary or showed it wrongly; whether
-    it was refused. denying, refusing: whether either happens now and then.
+    evidence: whether the path may decide over a canary. denials: of the last answers those that
+    denied a canary or showed it wrongly. again: the same of answers to whoever asks once more, at
+    its deadline, for what the path has shown before. reads: those that failed. outages: Unix
+    seconds at which the last ones began: several reads in a row that failed.
     """
 
     name: str
@@ -61,10 +63,10 @@ class PathTally:
     evidence: bool
     answers: deque[Answer]
     delays_s: "array[float]" = field(default_factory=lambda: array("d"))
-    denials: int = 0
-    refusals: int = 0
-    denying: bool = False
-    refusing: bool = False
+    denials: Lately = field(default_factory=lambda: Lately(_ANSWERS))
+    again: Lately = field(default_factory=lambda: Lately(_ANSWERS))
+    reads: Lately = field(default_factory=lambda: Lately(_READS, _FAILURES))
+    outages: deque[float] = field(default_factory=lambda: deque(maxlen=_OUTAGES))
     since: datetime | None = None
     told: PathStatus | None = None
 
@@ -84,19 +86,40 @@ class PathTally:
         before = self.verdict() if self.answers else None
         self.told = None
         self.answers.append(answer)
-        if answer is not Answer.BLIND and surely:
-            self.denials = (self.denials << 1 | (answer in _DENIED)) & _ALL
-            self.refusals = (self.refusals << 1 | (answer is Answer.REFUSED)) & _ALL
-            self.denying = self._often(self.denials, was=self.denying)
-            self.refusing = self._often(self.refusals, was=self.refusing)
+        if answer not in UNREAD and surely:
+            self.denials.add(answer in _DENIED, self.rules.hour_losses)
         if delay_s is not None:
             self.delays_s.append(delay_s)
             del self.delays_s[:-_KEPT_DELAYS]
         if self.verdict() != before:
             self.since = now.utc
 
-    def _often(self, bits: int, *, was: bool) -> bool:
-        return beginnings(bits) >= (_MENDED if was else self.rules.hour_losses)
+    def asked_again(self, answer: Answer) -> None:
+        """Count an answer to whoever asks once more."""
+        self.again.add(answer in _DENIED, self.rules.hour_losses)
+        self.told = None
+
+    def read(self, now: Instant, *, complete: bool) -> None:
+        """Count a read by this path."""
+        self.reads.add(not complete, self.rules.hour_losses)
+        row = self.reads.bits & ((2 << _IN_A_ROW) - 1)
+        if row == (1 << _IN_A_ROW) - 1:
+            self.outages.append(now.utc.timestamp())
+        self.told = None
+
+    def past(self, shown: Mapping[str, int]) -> PathPast:
+        """What outlives a restart, with what was `shown`."""
+        bits = self.denials.bits, self.again.bits, self.reads.bits
+        return PathPast(self.name, *bits, tuple(self.outages), shown)
+
+    def recall(self, past: PathPast) -> None:
+        """Take what was kept for what is known."""
+        separate = self.rules.hour_losses
+        self.denials.recall(past.denials, separate)
+        self.again.recall(past.again, separate)
+        self.reads.recall(past.reads, separate)
+        self.outages.extend(past.outages)
+        self.told = None
 
     def status(self) -> PathStatus:
         """Counts, delays and verdict: nothing shown and nothing missed is `blind`."""
@@ -107,6 +130,10 @@ class PathTally:
 
     def _status(self) -> PathStatus:
         verdict, reason = self.verdict()
+        if verdict is Verdict.OK and self.denies():
+            verdict, reason = Verdict.DEGRADED, Reason.SILENT_LOSS
+        elif verdict is Verdict.OK and self.reads.often:
+            verdict, reason = Verdict.DEGRADED, Reason.READBACK
         known = sorted(self.delays_s)
         return PathStatus(
             name=self.name,
@@ -146,28 +173,39 @@ class PathTally:
 
         Now and then counts as well: at so many separate times, as one outage is one time.
         """
-        told, of = [], len(self.answers)
+        told, of, window = [], len(self.answers), self.rules.window
         if self.denied >= self.rules.losses_to_fail:
             told.append(f"does not show {self.denied} of the last {of} canaries")
         if self.wrong >= self.rules.losses_to_fail:
             told.append(
                 f"shows {self.wrong} of the last {of} canaries otherwise than they were sent"
             )
-        if not told and self.denying:
-            times = f"{beginnings(self.denials)} separate times among its last {_ANSWERS} answers"
+        if not told and (bad := self.denials.newest(window)) >= self.rules.losses_to_fail:
+            told.append(
+                f"did not show {bad} of the last {window} canaries, or not as they were sent"
+            )
+        elif not told and self.denials.often:
+            times = f"{self.denials.times} separate times among its last {_ANSWERS} answers"
             told.append(f"did not show what is stored, or not as it was sent, {times}")
+        if (gone := self.again.newest(window)) >= self.rules.losses_to_fail:
+            told.append(f"asked again, does not show {gone} of the last {window} canaries")
+        elif self.again.often:
+            times = f"{self.again.times} separate times among its last {_ANSWERS} answers"
+            told.append(f"asked again, did not show what it had shown {times}")
         return " and ".join(told)
 
-    def refuses(self) -> str:
+    def refuses(self, now: Instant, hour_s: float) -> str:
         """How it cannot be read while others can, in words; "" while it can."""
-        least = self.rules.losses_to_fail
-        if list(self.answers)[-least:] == [Answer.REFUSED] * least:
-            count = f"{self.refused} of the last {len(self.answers)}"
-            return f"could not be read for {count} canaries that it was asked for"
-        if not self.refusing:
-            return ""
-        times = f"{beginnings(self.refusals)} separate times among its last {_ANSWERS} answers"
-        return f"could not be read {times}"
+        if self.reads.newest(_UNREADABLE) == _UNREADABLE:
+            return f"could not be read the last {_UNREADABLE} times, while others were"
+        if self.reads.often:
+            of = f"{self.reads.count} of its last {_READS} reads"
+            return f"failed {of}, at {self.reads.times} separate times"
+        # A wall clock that was set back meanwhile ends it.
+        since_s = now.utc.timestamp() - self.outages[0] if self.outages else hour_s
+        if len(self.outages) == _OUTAGES and 0 <= since_s < hour_s:
+            return f"could not be read {_OUTAGES} separate times within the hour"
+        return ""
 
     def verdict(self) -> tuple[Verdict, Reason]:
         """Verdict of the path, and why."""

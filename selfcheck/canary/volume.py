@@ -143,8 +143,11 @@ class VolumeMeter:
         return self._routes.get(route, NOTHING)
 
     def _turn(self, now: datetime) -> None:
-        """A new day begins with nothing used; a clock that steps back does not give it twice."""
-        if self._day is None or now.date() > self._day:
+        """A new day begins with nothing used; a clock that steps back does not give it twice.
+
+        One that was ahead by more than a day and is right again begins a day as well.
+        """
+        if self._day is None or not -1 <= (now.date() - self._day).days <= 0:
             self._day, self._routes, self._used = now.date(), {}, NOTHING
 
 

@@ -3,7 +3,7 @@
 Source: docs/design.md, "Verdict of a route". Evidence of loss comes before `blind`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from core.reason import Reason
@@ -11,7 +11,7 @@ from core.verdict import Verdict
 from selfcheck.canary.judge import duplicated
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.kept import HOUR_S, Tally
-from selfcheck.canary.ledger import untaken, untold
+from selfcheck.canary.ledger import late, untaken, untold
 from selfcheck.canary.model import LOSSES, VERIFIED, LedgerRow, Outcome, Sent
 
 HINT = "never seen one: tenant, selector or path?"
@@ -32,7 +32,7 @@ class RouteVerdict:
 class Evidence:
     """What the verdict is made of.
 
-    rows: the newest judged ones of the route, newest first. hour: those sent in the last hour,
+    rows: the judged ones that make the verdict, newest first. hour: those sent in the last hour,
     which is `hour_s` long: longer than others where a route sends rarely.
     verified_age_s: since the newest verified canary was sent; None when there is none.
     limit_s: the age from which that is too old. drop_declared: the route expects drops.
@@ -89,6 +89,16 @@ def is_loss(row: LedgerRow) -> bool:
     return row.outcome in LOSSES or silent(row)
 
 
+def worse(newest: Sequence[LedgerRow], settled: Sequence[LedgerRow]) -> list[LedgerRow]:
+    """The window with more losses, of equals the one with less that is ok, else the newest."""
+
+    def bad(rows: Iterable[LedgerRow]) -> tuple[int, int]:
+        rows = list(rows)
+        return sum(map(is_loss, rows)), sum(row.outcome is not Outcome.OK for row in rows)
+
+    return list(max(newest, settled, key=bad))
+
+
 def _fail(
     newest: Sequence[LedgerRow],
     evidence: Evidence,
@@ -142,7 +152,9 @@ def _held(
     if previous is None or previous.verdict is not Verdict.FAIL:
         return None
     last = newest[: rules.oks_to_clear]
-    if len(last) >= rules.oks_to_clear and not [r for r in last if r.outcome is not Outcome.OK]:
+    # What a declared sampler takes within its band was as well as what it leaves.
+    well = {Outcome.OK, *([Outcome.POLICY_DROP] if evidence.drop_declared else [])}
+    if len(last) >= rules.oks_to_clear and all(row.outcome in well for row in last):
         return None
     losses = sum(is_loss(row) for row in newest)
     if not losses and _too_old(evidence):
@@ -194,9 +206,8 @@ def _degraded(
     previous: RouteVerdict | None,
 ) -> RouteVerdict | None:
     of = len(newest)
-    # What nobody looked for in time is late too, but says nothing of the route.
-    if late := sum(row.outcome is Outcome.LATE and row.reason is Reason.LATE for row in newest):
-        return RouteVerdict(Verdict.DEGRADED, Reason.LATE, f"{late} of the last {of} late")
+    if count := sum(late(row.outcome, row.reason) for row in newest):
+        return RouteVerdict(Verdict.DEGRADED, Reason.LATE, f"{count} of the last {of} late")
     if doubled := sum(duplicated(row, 1) for row in newest):
         text = f"{doubled} of the last {of} stored more often than sent"
         return RouteVerdict(Verdict.DEGRADED, Reason.DUPLICATED, text)
@@ -244,25 +255,31 @@ def _hour(evidence: Evidence, rules: JudgingRules) -> RouteVerdict | None:
         (Reason.POLICY, "dropped on purpose", 0 if evidence.drop_declared else hour.dropped),
     ]
     bad = [(reason, word) for reason, word, count in kinds if count]
-    count, least = sum(count for _, _, count in kinds), rules.hour_share * hour.judged
-    if bad and count >= max(rules.hour_losses, least):
+    # A declared sampler takes most of them: what goes wrong with the rest must not look small.
+    of = hour.judged - (hour.dropped if evidence.drop_declared else 0)
+    count, least = sum(count for _, _, count in kinds), rules.hour_share * of
+    # Of what has the better excuse each separate time counts as one, but for one outage.
+    again = max(0, hour.runs - 1)
+    if bad and count + again >= max(rules.hour_losses, least):
         words = " or ".join(word for _, word in bad)
-        text = f"{count} of {hour.judged} {words} within {_span(evidence)}"
-        return RouteVerdict(Verdict.DEGRADED, bad[0][0], text)
-    # An outage that is over shares at most its first and its last minute with what is well.
+        text = f"{count} of {of} {words} within {_span(evidence)}"
+        also = f", and {hour.runs} separate times of other trouble" if again else ""
+        return RouteVerdict(Verdict.DEGRADED, bad[0][0], text + also)
     found = [
         (Reason.INJECT, "refused", hour.refused),
         (Reason.INJECT, "stored though their sender was told otherwise", hour.untaken),
         (Reason.READBACK, "not to be told of", hour.untold),
         (Reason.DUPLICATED, "stored more often than sent", hour.doubled),
+        (Reason.LATE, "late", hour.late),
+        (Reason.SLOW, f"slower than {evidence.target_s or 0.0:g} s", hour.slow),
     ]
-    if hour.mixed < rules.hour_losses or hour.astray < least:
+    if hour.times < rules.hour_losses or hour.astray < least:
         return None
     reasons = {reason for reason, _, count in found if count}
     reason = reasons.pop() if len(reasons) == 1 else Reason.INJECT
     what = " or ".join(word for _, word, count in found if count)
-    apart = f"{hour.mixed} separate {'minutes' if evidence.hour_s <= HOUR_S else 'times'}"
-    text = f"{hour.astray} of {hour.judged} {what} within {_span(evidence)}, in {apart}"
+    text = f"{hour.astray} of {of} {what} within {_span(evidence)}"
+    text += f", at {hour.times} separate times"
     return RouteVerdict(Verdict.DEGRADED, reason, text)
 
 

@@ -104,6 +104,9 @@ def read_book(name: str, base: Path, today: date) -> PriceBook:
         return load(base / name, today)
     except OSError as exc:
         raise CoalmineError(f"price book {name!r} cannot be read: {exc.strerror}") from exc
+    except ValueError as exc:
+        # Of a name no file can have, or of bytes that are no UTF-8.
+        raise CoalmineError(f"price book {name!r} cannot be read: {exc}") from exc
 
 
 def parse(text: str, file: str, today: date) -> PriceBook:

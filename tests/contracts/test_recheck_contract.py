@@ -71,15 +71,17 @@ async def test_candidates_are_the_seen_ones_in_order_that_have_no_recheck(kept, 
     lost = await seen(ledger, clock, 3, Outcome.LOST)
     keys = [row.canary.key for row in rows]
 
-    async def found(after=None, one_in=4, limit=9):
-        some = await rechecks.candidates("logs", after, one_in, limit)
+    async def found(after=None, one_in=4, one_block_in=1, limit=9):
+        some = await rechecks.candidates("logs", after, one_in, one_block_in, limit)
         return [row.canary.key for row in some]
 
-    assert await found() == [keys[0], keys[4], keys[8]]
-    assert await found(after=keys[3]) == [keys[4], keys[8]]
+    # Another place of each four.
+    assert await found() == [keys[0], keys[6], keys[8]]
+    assert await found(after=keys[3]) == [keys[6], keys[8]]
     assert await found(limit=1) == keys[:1]
+    assert await found(one_block_in=2) == [keys[0], keys[8]]
     await rechecks.plan(planned(rows[:1]))
-    assert await found() == [keys[4], keys[8]]
+    assert await found() == [keys[6], keys[8]]
     assert await found(after=lost[0].canary.key) == []
     assert await rechecks.floor("logs") == lost[0].canary.key
     assert await rechecks.floor("none") is None

@@ -18,7 +18,7 @@ from scheduler.store import open_stores
 from scheduler.store.canary_rows import LOOKS
 from scheduler.store.retention import Retention
 from scheduler.store.samples import HopWindow, Vital
-from selfcheck.canary.ledger import OPEN_S, OPEN_UNKNOWN_S, HourPast
+from selfcheck.canary.ledger import OPEN_S, OPEN_UNKNOWN_S, HourPast, PathPast
 from selfcheck.canary.make import make_canary
 from selfcheck.canary.memory import MemoryLedger
 from selfcheck.canary.model import CanaryKey, Look, Outcome, Receipt, Sent, Signal
@@ -183,6 +183,25 @@ async def test_a_week_is_told_by_the_hour_of_what_was_sent_under_present_paramet
     assert HourPast(hour, 1, 60.0, 4.0, 4.0) in week.hours
     assert not (await ledger.past("logs", "others", midnight, 5)).hours
     assert not (await ledger.past("none", under, midnight, 5)).hours
+
+
+async def test_what_paths_answered_is_kept_for_the_present_parameters(ledger, clock):
+    """The last word counts, and what was said of other parameters is not told."""
+
+    async def kept(route, sent_under):
+        return list((await ledger.past(route, sent_under, clock.utc(), 5)).paths)
+
+    first = [
+        PathPast("by_id", 1, 0, 3),
+        PathPast("search", (1 << 60) - 1, 5, 1 << 99, (1.25, 2.5), {"body": 20_000, "span_id": 3}),
+    ]
+    await ledger.keep_paths("logs", "under", first)
+    assert await kept("logs", "under") == first
+    assert await kept("logs", "others") == await kept("other", "under") == []
+    await ledger.keep_paths("logs", "others", first[:1])
+    assert (await kept("logs", "under"), await kept("logs", "others")) == ([], first[:1])
+    await ledger.keep_paths("logs", "others", [])
+    assert await kept("logs", "others") == []
 
 
 async def test_of_many_looks_the_first_and_the_last_are_kept(stores, clock):

@@ -39,6 +39,7 @@ TOKEN = "open-sesame"
 # The Collectors by their names in the stack.
 CHAIN = ("otelcol", AGENT)
 _LOOK_S = 0.3
+_STALLED = {"blind(stale)", "blind(readback)", "blind(lag)"}
 
 Row = Mapping[str, Any]
 
@@ -219,6 +220,22 @@ class Watch:
             for row in board["routes"]
             if row["name"] == name
         ]
+
+    def always_ok(self, since: float, *names: str) -> None:
+        """Nothing else was shown of these since then, and they are ok now.
+
+        A machine that stalls leaves nobody looking, which has to be called blind.
+        """
+        for name in names:
+            seen = {
+                f"{row['verdict']}({row['reason']})"
+                for at, board in self.boards
+                if at >= since
+                for row in board["routes"]
+                if row["name"] == name
+            }
+            assert seen - _STALLED == {"ok(ok)"}, f"{name}: {seen}\n{self.told()}"
+            self.until_verdict(name, "ok")
 
     def told(self) -> str:
         """Everything a reader of a failed test wants to know."""

@@ -84,12 +84,6 @@ def never_ok(watch, name, since):
     assert "ok" not in seen, f"{name} was called ok during the fault: {seen}\n{watch.told()}"
 
 
-def always_ok(watch, since, *names):
-    for name in names:
-        seen = set(watch.verdicts(name, since))
-        assert seen == {"ok"}, f"{name}: {seen}\n{watch.told()}"
-
-
 def nothing_more_ok(watch, name, before):
     """No canary was called ok but those that were under way when the fault began."""
     outcomes = watch.route(name)["outcomes"]
@@ -169,7 +163,7 @@ def test_fault_001_a_stopped_store(mended, pager, tmp_path):
         assert watch.route("agent-logs")["outcomes"]["lost"] == 0
         assert watch.route("gw-logs")["outcomes"]["lost"] == 0
         assert watch.route("direct-logs")["outcomes"]["lost"] == 0
-        always_ok(watch, since, *others("logs"))
+        watch.always_ok(since, *others("logs"))
         mended.start_store("loki")
         resolves(watch, page)
         assert watch.route("gw-logs")["outcomes"]["lost"] == 0, watch.told()
@@ -256,10 +250,10 @@ def test_fault_004_a_stopped_gateway(mended, pager, tmp_path):
         for name in (*GW, *AGENTS):
             never_ok(watch, name, failed)
             nothing_more_ok(watch, name, before[name])
-        always_ok(watch, since, *DIRECT)
+        watch.always_ok(since, *DIRECT)
         mended.stack.start("otelcol")
         resolves(watch, page)
-        always_ok(watch, since, *DIRECT)
+        watch.always_ok(since, *DIRECT)
 
 
 def test_fault_005_a_frozen_gateway(mended, pager, tmp_path):
@@ -286,7 +280,7 @@ def test_fault_005_a_frozen_gateway(mended, pager, tmp_path):
             page = one_page(watch, "gateway", *GW, *AGENTS)
             for name in (*GW, *AGENTS):
                 never_ok(watch, name, failed)
-            always_ok(watch, since, *DIRECT)
+            watch.always_ok(since, *DIRECT)
         finally:
             mended.stack.thaw("otelcol")
         resolves(watch, page)
@@ -306,10 +300,10 @@ def test_a_stopped_agent(mended, pager, tmp_path):
         page = one_page(watch, AGENT, *AGENTS)
         for name in AGENTS:
             never_ok(watch, name, failed)
-        always_ok(watch, since, *DIRECT, *GW)
+        watch.always_ok(since, *DIRECT, *GW)
         mended.stack.start(AGENT)
         resolves(watch, page)
-        always_ok(watch, since, *DIRECT, *GW)
+        watch.always_ok(since, *DIRECT, *GW)
 
 
 def test_a_frozen_agent(mended, pager, tmp_path):
@@ -325,7 +319,7 @@ def test_a_frozen_agent(mended, pager, tmp_path):
                 assert "never answers" in found["finding"], watch.told()
             watch.until_page("trigger")
             page = one_page(watch, AGENT, *AGENTS)
-            always_ok(watch, since, *DIRECT, *GW)
+            watch.always_ok(since, *DIRECT, *GW)
         finally:
             mended.stack.thaw(AGENT)
         resolves(watch, page)
@@ -364,7 +358,7 @@ def test_fault_006_a_filter_that_is_not_declared(
         for name in dropped:
             never_ok(watch, name, since)
             assert watch.route(name)["outcomes"]["lost"] == 0, watch.told()
-        always_ok(watch, since, "direct-logs", *spared, *others("logs"))
+        watch.always_ok(since, "direct-logs", *spared, *others("logs"))
 
 
 def test_fault_007_a_declared_sampler_that_works(mended, pager, tmp_path):
@@ -391,7 +385,7 @@ def test_fault_007_a_declared_sampler_that_works(mended, pager, tmp_path):
                     watch.route(name)["outcomes"]["policy_drop"] >= before + 20
                 ),
             )
-        always_ok(watch, since, *AGENTS, *GW, *DIRECT)
+        watch.always_ok(since, *AGENTS, *GW, *DIRECT)
         for name in sampled:
             outcomes = watch.route(name)["outcomes"]
             missing = sum(outcomes[one] for one in ("lost", "rejected", "unknown"))
@@ -421,7 +415,7 @@ def test_fault_015_a_real_loss_beside_a_declared_sampler(mended, pager, tmp_path
         for name in sampled:
             never_ok(watch, name, failed)
             nothing_more_ok(watch, name, before[name])
-        always_ok(watch, since, "direct-traces", *others("traces"))
+        watch.always_ok(since, "direct-traces", *others("traces"))
         mended.mend()
         until_over(watch, page)
 
@@ -449,7 +443,7 @@ def test_fault_008_the_exporter_points_nowhere(mended, pager, tmp_path):
         for name in held:
             never_ok(watch, name, failed)
             nothing_more_ok(watch, name, before[name])
-        always_ok(watch, since, "direct-metrics", *others("metrics"))
+        watch.always_ok(since, "direct-metrics", *others("metrics"))
         mended.mend()
         for name in held:
             arrives_late(watch, name)
@@ -486,7 +480,7 @@ def test_fault_009_a_batch_before_a_dead_exporter_without_a_queue(
         for name in lost:
             never_ok(watch, name, failed)
             assert watch.route(name)["outcomes"]["lost"] > 0
-        always_ok(watch, failed, "direct-traces", *spared, *others("traces"))
+        watch.always_ok(failed, "direct-traces", *spared, *others("traces"))
         page = watch.of("trigger")[0]
         mended.restore()
         until_over(watch, page)
@@ -514,7 +508,7 @@ def test_a_full_queue(mended, pager, tmp_path):
         page = one_page(watch, "gateway", *lost)
         for name in lost:
             never_ok(watch, name, failed)
-        always_ok(watch, since, "direct-traces")
+        watch.always_ok(since, "direct-traces")
         mended.mend()
         until_over(watch, page)
         assert watch.route("gw-traces")["outcomes"]["lost"] > 0, watch.told()
@@ -598,7 +592,7 @@ def test_fault_012_a_service_whose_telemetry_stops(mended, pager, tmp_path):
         watch.until_page("trigger")
         page = one_page(watch, "source:shop", "source:shop")
         assert page["title"] == "source shop quiet"
-        always_ok(watch, since, *AGENTS, *GW, *DIRECT)
+        watch.always_ok(since, *AGENTS, *GW, *DIRECT)
         shop.speak()
         watch.until("the shop is heard again", lambda: source(watch) == "ok")
         resolves(watch, page)
@@ -654,7 +648,7 @@ def test_fault_016_a_frozen_store(mended, pager, tmp_path):
             nothing_more_ok(watch, "gw-logs", before[1])
             for name in LOGS:
                 assert watch.route(name)["outcomes"]["lost"] == 0, watch.told()
-            always_ok(watch, since, *others("logs"))
+            watch.always_ok(since, *others("logs"))
         finally:
             mended.stack.thaw("loki")
         watch.until_page("resolve")

@@ -9,11 +9,13 @@ from typing import TypeVar
 
 from core.clock import Clock, Instant, age_s, instant
 from core.errors import StoreBusyError
+from core.reason import Reason
 from core.result import Result, RunEnvelope, Trust
-from selfcheck.backends.protocol import Backend, Question, Reading
+from selfcheck.backends.protocol import Backend, Reading
 from selfcheck.canary.budget import ReadBackoff, ReadBudget
 from selfcheck.canary.judging import JudgingRules
-from selfcheck.canary.model import CanaryKey
+from selfcheck.canary.looks import question_of
+from selfcheck.canary.model import CanaryKey, LedgerRow
 from selfcheck.canary.recheck.errands import Errand, errands
 from selfcheck.canary.recheck.judge import (
     RecheckBench,
@@ -39,6 +41,7 @@ from selfcheck.canary.recheck.plan import (
     following,
     wait_s,
 )
+from selfcheck.canary.recheck.tally import REMEMBERED, AgeTally
 from selfcheck.canary.recheck.verdict import AgeEvidence, RecheckEvidence, recheck_result
 from selfcheck.canary.report import unix_ns
 from selfcheck.canary.route import RouteSpec
@@ -50,6 +53,7 @@ KIND = "recheck"
 STEP_S = 300.0
 _READS_PER_STEP = 4
 _ROWS = 100
+_PAGES = 20
 
 
 def recheck_check(route: str) -> str:
@@ -106,6 +110,7 @@ class Rechecks:
         own = judging.model_copy(update={"reads_per_minute": rules.per_minute, "read_burst": burst})
         self._budget = ReadBudget(own, clock.monotonic())
         self._newest: dict[str, deque[Recheck]] | None = None
+        self._tallies = {age.name: AgeTally() for age in self._ages}
         self._accounts: Mapping[str, RecheckAccount] = {}
         self._cursor: CanaryKey | None = None
         self._choose_at_s = 0.0
@@ -157,11 +162,22 @@ class Rechecks:
         if self._newest is None:
             window = self._judging.window
             found: dict[str, deque[Recheck]] = {}
+            most = max(window, REMEMBERED)
             for age in self._ages:
-                rows = await self._durable(self._ledger.newest(self.spec.name, age.name, window))
-                found[age.name] = deque(rows, maxlen=window)
+                kept = await self._durable(self._ledger.newest(self.spec.name, age.name, most))
+                rows = [item for item in kept if self._applies(item, age)]
+                self._tallies[age.name] = AgeTally(reversed(rows))
+                found[age.name] = deque(rows[:window], maxlen=window)
             self._newest = found
         return self._newest
+
+    def _applies(self, item: Recheck, age: Age) -> bool:
+        """Whether it was sent as canaries are now, looked for as late, and not long after.
+
+        What was chosen when its time was over already, as after a change of pace, says nothing.
+        """
+        in_time = item.state is not RecheckState.UNKNOWN or item.reason is not Reason.STALE
+        return in_time and item.sent_under == self.spec.sent_under and item.age_s == age.after_s
 
     async def _choose(self) -> None:
         """Plan the first recheck of what was seen since; nothing that may yet be seen is passed."""
@@ -169,18 +185,25 @@ class Rechecks:
         if now_s < self._choose_at_s:
             return
         name = self.spec.name
-        one_in = self._pace.one_in(self._ages[0].after_s)
         floor = await self._durable(self._ledger.floor(name))
-        rows = await self._durable(self._ledger.candidates(name, self._cursor, one_in, _ROWS))
-        items = [first_recheck(row, self._ages, self._pace) for row in rows]
-        await self._durable(self._ledger.plan([item for item in items if item is not None]))
-        passed = rows[-1].canary.key if rows else self._cursor
+        passed = self._cursor
+        for _ in range(_PAGES):
+            rows = await self._candidates(passed)
+            items = [first_recheck(row, self._ages, self._pace) for row in rows]
+            await self._durable(self._ledger.plan([item for item in items if item is not None]))
+            passed = rows[-1].canary.key if rows else passed
+            if len(rows) < _ROWS:
+                break
         if floor is not None:
             below = CanaryKey(name, floor.epoch, floor.seq - 1)
             passed = below if passed is None else min(passed, below)
         self._cursor = passed
-        if len(rows) < _ROWS:
-            self._choose_at_s = now_s + STEP_S
+        self._choose_at_s = now_s + STEP_S
+
+    async def _candidates(self, after: CanaryKey | None) -> Sequence[LedgerRow]:
+        base, one_in = self._pace.base, self._pace.one_in(self._ages[0].after_s)
+        wanted = self._ledger.candidates(self.spec.name, after, base, one_in // base, _ROWS)
+        return await self._durable(wanted)
 
     def _bench(self) -> RecheckBench:
         return RecheckBench(
@@ -238,13 +261,10 @@ class Rechecks:
 
     async def _ask(self, errand: Errand) -> Reading:
         canaries = tuple(item.canary for item in errand.items)
-        stamps = [canary.stamp_ns for canary in canaries]
-        stamped = is_stamped(errand.items[0])
         # A stamp of somebody else's lies between sending and the last sighting.
-        end_ns = max(stamps) if stamped else max(unix_ns(item.seen) for item in errand.items)
-        question = Question(
-            self.spec.signal, self.spec.name, canaries, min(stamps), end_ns, stamped
-        )
+        seen_ns = max(unix_ns(item.seen) for item in errand.items)
+        stamped = is_stamped(errand.items[0])
+        question = question_of(self.spec.signal, canaries, seen_ns, stamped=stamped)
         reading = await self._backend.read(question, errand.path, self._judging.read_timeout)
         if self._volume is not None:
             self._volume.read()
@@ -266,8 +286,10 @@ class Rechecks:
         for item in done:
             del self._items[item.key]
             self._retry_at_s.pop(item.key, None)
-            if item.state is not RecheckState.NOT_APPLICABLE and item.age in newest:
-                newest[item.age].appendleft(item)
+            age = next((age for age in self._ages if age.name == item.age), None)
+            if age and item.state is not RecheckState.NOT_APPLICABLE and self._applies(item, age):
+                newest[age.name].appendleft(item)
+                self._tallies[age.name].add(item)
 
     def _tell(self, newest: dict[str, deque[Recheck]]) -> None:
         now = instant(self._clock)
@@ -287,7 +309,8 @@ class Rechecks:
             if item.age == age.name and item.state is RecheckState.PLANNED
         ]
         known = self._account(age.name)
-        return AgeEvidence(age, known, tuple(newest), min(planned, default=None))
+        next_s = min(planned, default=None)
+        return AgeEvidence(age, known, tuple(newest), next_s, self._tallies[age.name])
 
     def _envelope(self, result: Result, now: Instant) -> RunEnvelope:
         return RunEnvelope(

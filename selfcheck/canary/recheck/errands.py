@@ -42,9 +42,13 @@ def errands(
 
 
 def path_for(item: Recheck, paths: Sequence[AccessPath]) -> AccessPath:
-    """After an absence another path than the one that told it; after an error the next."""
+    """Each path is the first of some; after an absence it is another, after an error the next.
+
+    What one denies of old would not be known by asking another that shows it. A digest chooses,
+    so that restarts change nothing.
+    """
     others = [path for path in paths if path.name != item.empty_path] or list(paths)
-    return others[item.tries % len(others)]
+    return others[(item.canary.span_id[-1] + item.tries) % len(others)]
 
 
 def _batches(path: AccessPath, items: Sequence[Recheck], limit: int) -> Iterator[Errand]:

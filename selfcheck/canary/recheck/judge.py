@@ -78,7 +78,8 @@ def judged(
     """The recheck after `reading`, which asked `path` for it and was finished at `now`."""
     item = replace(item, tries=item.tries + 1, state=RecheckState.PENDING)
     if not reading.complete:
-        return replace(item, reason=reading.reason)
+        failed = tuple(sorted({*item.failed_paths, path.name}))
+        return replace(item, reason=reading.reason, failed_paths=failed)
     stamped = is_stamped(item)
     found = records_of(item.canary, reading.sightings, bench.precision_ns, stamped=stamped)
     if not found:

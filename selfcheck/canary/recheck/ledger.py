@@ -11,11 +11,11 @@ class RecheckLedger(Protocol):
     """Durable when a method returns. Raises StoreError; never answers "none" for it."""
 
     async def candidates(
-        self, route: str, after: CanaryKey | None, one_in: int, limit: int
+        self, route: str, after: CanaryKey | None, one_in: int, one_block_in: int, limit: int
     ) -> Sequence[LedgerRow]:
         """Seen rows (ok, late) of which no recheck is kept, in the order of their keys.
 
-        Only every `one_in`-th number of an epoch, beginning with 1, and only keys above `after`.
+        Only those that `is_picked` tells of the number before theirs, and keys above `after`.
         """
         ...
 

@@ -16,6 +16,7 @@ from selfcheck.canary.recheck.model import (
     account_of,
 )
 from selfcheck.canary.recheck.plan import SEEN
+from selfcheck.canary.turns import is_picked
 
 _EVERYTHING = 1 << 40
 
@@ -30,7 +31,7 @@ class MemoryRechecks(RecheckLedger):
         self._due: Counter[tuple[str, str]] = Counter()
 
     async def candidates(
-        self, route: str, after: CanaryKey | None, one_in: int, limit: int
+        self, route: str, after: CanaryKey | None, one_in: int, one_block_in: int, limit: int
     ) -> Sequence[LedgerRow]:
         """Seen rows of which no recheck is kept, in the order of their keys."""
         known = {key.canary for key in self._kept}
@@ -40,7 +41,7 @@ class MemoryRechecks(RecheckLedger):
             for row in rows
             if row.outcome in SEEN
             and row.canary.key not in known
-            and (row.canary.key.seq - 1) % one_in == 0
+            and is_picked(row.canary.key.seq - 1, one_in, one_block_in)
             and (after is None or row.canary.key > after)
         ][:limit]
 

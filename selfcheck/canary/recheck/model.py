@@ -34,6 +34,7 @@ ACCOUNTED: tuple[RecheckState, ...] = tuple(
 )
 VERIFIED = frozenset({RecheckState.OK, RecheckState.LATE, RecheckState.LOST, RecheckState.ALTERED})
 MISSED = frozenset({RecheckState.LOST, RecheckState.ALTERED})
+FOUND = frozenset({RecheckState.OK, RecheckState.LATE})
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -52,7 +53,8 @@ class Recheck:
     sent_under: the parameters in force when the canary was sent. seen: when it was last seen, at
     first or by the newest recheck that found it. missed_at: the age at which it was first found
     lost or altered, "" while it never was. empty_read: the complete read that did not show it and
-    has not been confirmed yet, with its path. judged: when this recheck was settled.
+    has not been confirmed, with its path. failed_paths: those whose reads failed. judged: when this
+    recheck was settled.
     """
 
     canary: Canary
@@ -70,6 +72,7 @@ class Recheck:
     empty_path: str
     path: str
     diff: str
+    failed_paths: tuple[str, ...] = ()
 
     @property
     def key(self) -> RecheckKey:
@@ -85,6 +88,20 @@ class Recheck:
     def newly_missed(self) -> bool:
         """Whether this very age found it lost or altered; an older loss is told only once."""
         return self.state in MISSED and self.missed_at == self.age
+
+    @property
+    def denied_by(self) -> str:
+        """The path whose complete read did not show what was found by the next one, or ""."""
+        return self.empty_path if self.state in FOUND else ""
+
+    @property
+    def unread_by(self) -> tuple[str, ...]:
+        """Paths that could not be read while another could.
+
+        Where the one that settled it had failed before, all were down for a while.
+        """
+        told = self.state in VERIFIED and self.path not in self.failed_paths
+        return self.failed_paths if told else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from core.reason import Reason
 from selfcheck.canary.judge import age_bounds_s
 from selfcheck.canary.model import LedgerRow, Outcome
 from selfcheck.canary.recheck.model import Recheck, RecheckState
+from selfcheck.canary.turns import is_picked
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 # At least one canary an hour is chosen, however slow the route.
@@ -56,17 +57,24 @@ class Pace:
 
         Doubled until few enough wait, so that whoever is chosen for an age was for each before.
         """
-        base = max(1, min(self.every, int(LONGEST_GAP_S // self.every_s)))
-        surplus = age_s / (WAITING_ROWS * base * self.every_s)
-        return base << max(0, math.ceil(math.log2(surplus)))
+        surplus = age_s / (WAITING_ROWS * self.base * self.every_s)
+        return self.base << max(0, math.ceil(math.log2(surplus)))
+
+    @property
+    def base(self) -> int:
+        """One canary in so many may be chosen for an age at all."""
+        return max(1, min(self.every, int(LONGEST_GAP_S // self.every_s)))
 
     def gap_s(self, age_s: float) -> float:
-        """Seconds between two canaries that are chosen for this age."""
+        """Seconds between two canaries that are chosen for this age, on average."""
         return self.one_in(age_s) * self.every_s
 
     def chosen(self, seq: int, age_s: float) -> bool:
-        """Whether the canary with this number is: always the first of an epoch."""
-        return (seq - 1) % self.one_in(age_s) == 0
+        """Whether the canary with this number is: always the first of an epoch.
+
+        Of each block another place, or an interval of a minute would meet one minute of all hours.
+        """
+        return is_picked(seq - 1, self.base, self.one_in(age_s) // self.base)
 
 
 def ages_of(retention_s: float | None) -> tuple[Age, ...]:
@@ -129,6 +137,7 @@ def following(done: Recheck, ages: Sequence[Age], pace: Pace) -> Recheck | None:
         empty_path="",
         path="",
         diff="",
+        failed_paths=(),
     )
 
 

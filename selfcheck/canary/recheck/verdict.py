@@ -4,8 +4,9 @@ Evidence of loss comes before `blind`. A loss counts at the age that found it an
 that one old incident is not told again at each later age.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from core.clock import Instant
 from core.reason import Reason
@@ -13,27 +14,35 @@ from core.result import Fact, Result
 from selfcheck.canary.judge import age_bounds_s
 from selfcheck.canary.recheck.model import (
     VERIFIED,
+    WAITING,
     Recheck,
     RecheckAccount,
     RecheckState,
     violation,
 )
 from selfcheck.canary.recheck.plan import OVERDUE_S, Age, Pace
+from selfcheck.canary.recheck.tally import AgeTally, Trouble
 
 HINT = "or the store keeps less than that: say so by the backend's retention"
 
 
 @dataclass(frozen=True, slots=True)
 class AgeEvidence:
-    """One age. newest: the newest settled rechecks that applied, newest first, a window of them.
+    """One age. newest: the newest settled rechecks that apply now, newest first, a window of them.
 
-    next_s: seconds until the next recheck is due, None when none waits.
+    next_s: seconds until the next recheck is due, None when none waits. tally: of more of them.
     """
 
     age: Age
     account: RecheckAccount
     newest: Sequence[Recheck]
     next_s: float | None
+    tally: AgeTally = field(default_factory=AgeTally)
+
+    @property
+    def open(self) -> int:
+        """How many are due and not settled."""
+        return sum(self.account.by_state[state] for state in WAITING - {RecheckState.PLANNED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +56,29 @@ class RecheckEvidence:
 
 def recheck_result(evidence: RecheckEvidence, now: Instant) -> Result | None:
     """The result of a route's rechecks; None while nothing can be said, none having applied."""
-    begun = [one for one in evidence.ages if one.account.due]
-    if not begun:
+    kept = [one for one in evidence.ages if _applies(one.age, evidence.retention_s)]
+    begun = [one for one in kept if one.newest or one.open]
+    if not begun and all(one.account.balanced for one in evidence.ages):
         return None
     facts = _facts(evidence.ages)
-    for rule in (_missed, _unbalanced, _blind, _late):
+    for rule in (_missed, _denied, _often_missed, _unbalanced, _blind, _late, _often_unread):
         if (found := rule(evidence, begun, now)) is not None:
             return Result(found.verdict, found.reason, found.detail, facts)
     good = [f"{one.age.name} {_count(one, RecheckState.OK)} of {len(_verified(one))} ok"
             for one in begun if one.newest]  # fmt: skip
     if not good:
         return None
-    ahead = [_ahead(one) for one in evidence.ages if not one.account.due]
+    ahead = [_ahead(one) for one in kept if one not in begun]
     return Result.ok(facts, ", ".join([*good, *ahead]))
 
 
+def _applies(age: Age, retention_s: float | None) -> bool:
+    """What the store need not keep so long is no loss, nor was it."""
+    return retention_s is None or age.after_s < retention_s
+
+
 def _ahead(one: AgeEvidence) -> str:
-    """Of an age that nothing has reached yet: it is not ok, it has not begun."""
+    """Of an age that nothing has reached under these parameters: not ok, it has not begun."""
     if one.next_s is None:
         return f"{one.age.name} starting"
     return f"{one.age.name} starting, first due in {one.next_s / 3600:.1f} h"
@@ -109,6 +124,41 @@ def _kept_so_long(evidence: RecheckEvidence, age: Age) -> bool:
     return sum(one.account.by_state[RecheckState.OK] for one in older) > 0
 
 
+def _denied(_evidence: RecheckEvidence, begun: Sequence[AgeEvidence], _: Instant) -> Result | None:
+    """Stored, and one of the paths does not show it any more: whoever asks by that is misled."""
+    told = []
+    for one in reversed(begun):
+        by = Counter(item.denied_by for item in one.newest if item.denied_by)
+        told += [
+            f"{one.age.name} after sending: path {path} did not show {n} of {len(_verified(one))}"
+            f" that are stored"
+            for path, n in sorted(by.items())
+        ]
+    return Result.degraded(Reason.SILENT_LOSS, "; ".join(told)) if told else None
+
+
+def _often_missed(
+    _evidence: RecheckEvidence, begun: Sequence[AgeEvidence], _now: Instant
+) -> Result | None:
+    return _often(begun, Reason.SILENT_LOSS, Trouble.MISSED, Trouble.DENIED)
+
+
+def _often_unread(
+    _evidence: RecheckEvidence, begun: Sequence[AgeEvidence], _now: Instant
+) -> Result | None:
+    """Some records, or all by one path, cannot be read any more; others can."""
+    return _often(begun, Reason.READBACK, Trouble.UNREAD, Trouble.HARD, Trouble.UNKNOWN)
+
+
+def _often(begun: Sequence[AgeEvidence], reason: Reason, *troubles: Trouble) -> Result | None:
+    told = [
+        f"{one.age.name} after sending: {often}"
+        for one in reversed(begun)
+        if (often := one.tally.often(*troubles))
+    ]
+    return Result.degraded(reason, "; ".join(told)) if told else None
+
+
 def _unbalanced(
     evidence: RecheckEvidence, _begun: Sequence[AgeEvidence], _now: Instant
 ) -> Result | None:
@@ -119,11 +169,8 @@ def _unbalanced(
 def _blind(evidence: RecheckEvidence, begun: Sequence[AgeEvidence], now: Instant) -> Result | None:
     for one in begun:
         if not one.newest:
-            applied = one.account.due - _all(one, RecheckState.NOT_APPLICABLE)
-            if applied:
-                text = f"{one.age.name}: {applied} due, none judged yet"
-                return Result.blind(Reason.STARTING, text)
-            continue
+            text = f"{one.age.name}: {one.open} due, none judged yet"
+            return Result.blind(Reason.STARTING, text)
         newest = one.newest[0]
         if newest.state is RecheckState.UNKNOWN:
             text = f"{one.age.name}: could not be looked for in time: {newest.reason}"
@@ -133,6 +180,8 @@ def _blind(evidence: RecheckEvidence, begun: Sequence[AgeEvidence], now: Instant
         limit_s = 3 * evidence.pace.gap_s(one.age.after_s) + OVERDUE_S[one.age.name]
         if age_s > limit_s:
             text = f"{one.age.name}: newest is {age_s:.0f} s old, limit {limit_s:.0f} s"
+            if one.next_s is not None and not one.open:
+                text += f": nothing seen is that old, next due in {one.next_s / 3600:.1f} h"
             return Result.blind(Reason.STALE, text)
     return None
 
@@ -151,10 +200,6 @@ def _verified(one: AgeEvidence) -> list[Recheck]:
 
 def _count(one: AgeEvidence, state: RecheckState) -> int:
     return sum(item.state is state for item in one.newest)
-
-
-def _all(one: AgeEvidence, state: RecheckState) -> int:
-    return one.account.by_state[state]
 
 
 def _facts(ages: Sequence[AgeEvidence]) -> Mapping[str, Fact]:

@@ -50,6 +50,15 @@ def test_a_key_that_is_no_text_is_refused():
         plain("[a, b]: 1\n")
 
 
+def test_a_pair_of_surrogates_is_one_character_and_a_half_is_refused():
+    """Escaped as `json.dumps` does it."""
+    assert plain(r'{"a": "\ud83d\ude00", "\ud800\udc00": 1}') == {"a": "😀", "𐀀": 1}
+    with pytest.raises(ConfigError, match="half of a surrogate pair") as caught:
+        plain('a:\n  - "x\\ud800"\n')
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.key) == (2, "a[0]")
+
+
 def test_a_path_is_shown_as_people_write_it():
     assert show(("checks", 2, "expect", "status")) == "checks[2].expect.status"
 

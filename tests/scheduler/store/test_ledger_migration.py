@@ -86,7 +86,7 @@ async def test_canaries_of_schema_1_come_forward_as_they_were(tmp_path, database
         )
     engine.dispose()
     stores = open_stores(where, clock)
-    assert revision(place) == "0002"
+    assert revision(place) == "0003"
     assert list(await stores.ledger.recent("r", 9))[::-1] == rows
     account = await stores.ledger.account("r")
     assert (account.sent, account.balanced) == (9, True)
@@ -94,4 +94,4 @@ async def test_canaries_of_schema_1_come_forward_as_they_were(tmp_path, database
     await stores.ledger.settle([replace(rows[0], outcome=Outcome.OK, reason=Reason.OK)])
     stores.close()
     if database == "sqlite":
-        assert (tmp_path / "ledger.db.before-0002-from-0001").exists()
+        assert (tmp_path / "ledger.db.before-0003-from-0001").exists()

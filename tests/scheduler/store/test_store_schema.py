@@ -69,11 +69,11 @@ def test_the_pragmas_are_those_that_were_promised(tmp_path, store, level):
 
 def test_an_upgrade_of_an_existing_file_copies_it_first(tmp_path, monkeypatch):
     place = place_of(Store.LEDGER, sqlite_folder(tmp_path))
-    monkeypatch.setitem(HEADS, Store.LEDGER, "0003")
+    monkeypatch.setitem(HEADS, Store.LEDGER, "0004")
     migrate(place)
-    copy = tmp_path / "ledger.db.before-0003-from-0002"
+    copy = tmp_path / "ledger.db.before-0004-from-0003"
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
-    assert revision(place) == "0002"
+    assert revision(place) == "0003"
 
 
 def test_a_failed_migration_says_why(tmp_path):

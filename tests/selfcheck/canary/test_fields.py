@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from selfcheck.canary.compare import difference
+from selfcheck.canary.compare import difference, parts_of
 from selfcheck.canary.fields import FIELDS, kind_of, sent_fields, status_of, type_field
 from selfcheck.canary.model import Sighting, Signal
 from tests.support.canaries import canary_of
@@ -39,6 +39,14 @@ def test_every_field_that_differs_is_named_and_no_other(signal, data):
     }
     told = difference(canary, [shown(canary, fields)]).splitlines()
     assert {line.partition(": sent ")[0] for line in told} == changed
+
+
+def test_a_field_that_was_never_in_a_record_is_not_missed_once_it_is_not_told():
+    """An agent that begins to parse the severity: stores tell of its number no more."""
+    canary = canary_of(Signal.LOGS)
+    before = parts_of(shown(canary, {"severity_text": "", "severity_number": ""}))
+    assert difference(canary, [shown(canary, {"severity_text": "INFO"})], before) == ""
+    assert "severity_text" in parts_of(shown(canary, {"severity_text": "INFO"}))
 
 
 def test_a_field_that_is_shown_empty_was_taken_away():

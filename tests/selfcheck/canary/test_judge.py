@@ -153,6 +153,8 @@ def test_copies_beyond_the_tries_are_a_mark_beside_the_outcome():
     assert (row.outcome, duplicated(row, 1)) == (Outcome.OK, True)
     assert not duplicated(replace(row, receipt=receipt(Sent.ACCEPTED, tries=2)), 1)
     assert not duplicated(replace(row, copies=None), 1)
+    refused = replace(receipt(Sent.ACCEPTED, tries=2), first_try=Sent.REJECTED)
+    assert duplicated(replace(row, receipt=refused), 1)
     assert read(row, 20, sighting(row, copies=3)).copies == 3
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from core.clock import Instant, instant
 from core.reason import Reason
+from selfcheck.canary.judge import past_deadline
 from selfcheck.canary.kept import HOUR_S, KeptRows, brief_of
 from selfcheck.canary.ledger import Past
 from selfcheck.canary.model import VERIFIED, CanaryKey, LedgerRow, Outcome, Receipt, Sent
@@ -17,6 +18,7 @@ from tests.support.stores import pending_row
 MOST = 4
 NOTHING = Past([], [], seen_under=False, only_under=False, sent_today=0, hours=[])
 MAYBE = Receipt(Sent.MAYBE, Reason.TIMEOUT, "10 s", 1, Sent.MAYBE, 10.0, 612, silent=False)
+SEEN = {Outcome.OK, Outcome.LATE, Outcome.ALTERED}
 STEPS = st.lists(
     st.tuples(st.sampled_from(["send", "judge", "again", "forget"]), st.sampled_from(list(Outcome)),
               st.integers(0, 3), st.floats(0, 900)),
@@ -26,6 +28,18 @@ STEPS = st.lists(
 
 def a_row(clock: VirtualClock, seq: int) -> LedgerRow:
     return pending_row("0a1b2c3d", CanaryKey("r", 1, seq), clock)
+
+
+def settled(rows: list[LedgerRow], now: Instant) -> list[LedgerRow]:
+    """Judged rows, newest first, that no row still waited for may yet fall between."""
+    waiting = [n for n, row in enumerate(rows) if row.outcome is Outcome.PENDING]
+    seen = [n for n, row in enumerate(rows) if row.seen is not None]
+    if not waiting or not seen or seen[-1] < waiting[0]:
+        return []
+    over = [row for row in rows if past_deadline(row, now)]
+    if rows[waiting[0]] in over:
+        return rows[: waiting[0]][::-1]
+    return [row for row in over if row.outcome is not Outcome.PENDING][::-1]
 
 
 @settings(max_examples=60, deadline=None)
@@ -40,18 +54,21 @@ def test_kept_rows_say_what_all_rows_would(steps):
             row = a_row(clock, len(every) + 1)
         elif what == "forget":
             held = {row.canary.key for row in every.values() if row.outcome is Outcome.PENDING}
-            kept.forget(held)
+            kept.forget(held, instant(clock))
             continue
         else:
             open_rows = [r for r in every.values() if r.outcome is Outcome.PENDING]
             if not open_rows:
                 continue
-            row = replace(open_rows[0 if what == "judge" else -1], outcome=outcome, copies=copies)
+            row = open_rows[0 if what == "judge" else -1]
+            seen = instant(clock) if outcome in SEEN else None
+            row = replace(row, outcome=outcome, copies=copies, seen=seen)
         every[row.canary.key] = row
         kept.put(row)
     now, rows = instant(clock), list(every.values())
     assert kept.pending() == [r for r in rows if r.outcome is Outcome.PENDING]
     assert kept.judged(2) == [r for r in rows[::-1] if r.outcome is not Outcome.PENDING][:2]
+    assert kept.settled(2, now) == settled(rows, now)[:2]
     verified = [row.sent for row in rows if row.outcome in VERIFIED]
     assert kept.verified == (verified[-1] if verified else None)
     surely = [r for r in rows if now.boot_s - r.sent.boot_s <= HOUR_S]
@@ -77,7 +94,7 @@ def test_only_the_newest_and_what_is_held_stays_in_mind():
         kept.put(replace(a_row(clock, seq), outcome=Outcome.OK))
         clock.move(1)
     held = {CanaryKey("r", 1, 2)}
-    assert [key.seq for key in kept.forget(held)] == [1, 3, 4, 5, 6]
+    assert [key.seq for key in kept.forget(held, instant(clock))] == [1, 3, 4, 5, 6]
     assert [row.canary.key.seq for row in kept.newest()] == [10, 9, 8, 7, 2]
     assert kept[CanaryKey("r", 1, 2)].outcome is Outcome.OK
     assert kept.hour(instant(clock)).judged == 10
@@ -88,7 +105,7 @@ def test_however_many_are_under_way_the_judged_ones_stay_in_mind():
     kept = KeptRows(MOST, VERIFIED, instant(clock))
     for seq in range(1, 31):
         kept.put(replace(a_row(clock, seq), outcome=Outcome.OK if seq <= 8 else Outcome.PENDING))
-    kept.forget(())
+    kept.forget((), instant(clock))
     assert [row.canary.key.seq for row in kept.judged(6)] == [8, 7, 6, 5]
     assert len(kept.pending()) == 22
 

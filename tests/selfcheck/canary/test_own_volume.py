@@ -67,6 +67,12 @@ def test_a_new_day_begins_with_nothing_and_a_step_back_gives_no_day_twice():
     assert meter.used(NOON) == Usage(50, 0)
 
 
+def test_a_clock_that_was_far_ahead_uses_up_no_day_once_it_is_right():
+    meter = VolumeMeter()
+    meter.sent("a", 100, NOON + timedelta(days=400))
+    assert meter.used(NOON) == Usage(0, 0)
+
+
 def test_what_a_route_recalls_is_added_to_the_others_and_never_twice():
     meter = VolumeMeter()
     meter.sent("a", 100, NOON)

@@ -237,7 +237,7 @@ def test_evidence_of_loss_comes_before_blind():
     clock = VirtualClock()
     now = instant(clock)
     lost = replace(item_of(), state=RecheckState.LOST, missed_at="1h", judged=now)
-    unknown = overdue(item_of(61), now)
+    unknown = overdue(item_of(98), now)
     account = account_of("logs", "1h", 2, {RecheckState.LOST: 1, RecheckState.UNKNOWN: 1})
     one = AgeEvidence(AGES[0], account, (unknown, lost), None)
     assert recheck_result(RecheckEvidence([one], DAY, PACE), now).verdict is Verdict.FAIL

@@ -29,24 +29,29 @@ def shown(_path: str, sighting: Sighting) -> Sighting:
 
 
 class Odd(FakeBackend):
-    """Each path may hide, change or refuse what the store holds; `fails` and `hides` by path."""
+    """Each path may hide, change or refuse what the store holds; `fails` and `hides` by path.
+
+    wait_s: what whoever is refused is asked to wait.
+    """
 
     hides: Callable[[str, Sighting], bool] = staticmethod(lambda _path, _one: False)
     fails: Callable[[str], bool] = staticmethod(lambda _path: False)
+    wait_s: float | None = None
     changes: Callable[[str, Sighting], Sighting] = staticmethod(shown)
 
     async def read(self, question: Question, path: AccessPath, deadline_s: float) -> Reading:
         reading = await super().read(question, path, deadline_s)
         if self.fails(path.name):
-            return Reading.broken(Reason.READBACK, "HTTP 504", reading.asked, 0.0)
+            return Reading.broken(Reason.READBACK, "HTTP 504", reading.asked, 0.0, self.wait_s)
         left = [one for one in reading.sightings if not self.hides(path.name, one)]
         return replace(reading, sightings=tuple(self.changes(path.name, one) for one in left))
 
 
-async def odd() -> tuple[RouteRig, Odd]:
+async def odd(changes: Callable[[str, Sighting], Sighting] = shown) -> tuple[RouteRig, Odd]:
     clock = VirtualClock()
     store = FakeStore(clock)
     backend = Odd(store, paths=(BY_ID, SEARCH))
+    backend.changes = changes
     rig = RouteRig(SPEC, clock=clock, store=store, backend=backend)
     await rig.run(WARM_S)
     assert rig.cycle.status().verdict is Verdict.OK
@@ -113,9 +118,9 @@ async def test_a_search_that_shows_something_else_than_what_was_sent_is_told(cha
 async def test_a_search_that_misses_some_for_good_is_told_nearly_always(share):
     rig, backend = await odd()
     backend.hides = by_chance(share)
-    await rig.run(20 * MINUTE_S)
+    await rig.run(HOUR_S)
     told = await verdicts(rig, 4 * HOUR_S)
-    assert told.count(Verdict.OK) < len(told) / 10
+    assert told.count(Verdict.OK) < len(told) / 8
     backend.hides = Odd.hides
     await rig.run(HOUR_S)
     assert rig.cycle.status().verdict is Verdict.OK
@@ -233,3 +238,89 @@ async def test_edits_that_leave_canaries_behind_leave_a_healthy_route_ok():
         await rig.run(8 * MINUTE_S)
     await rig.run(5 * MINUTE_S)
     assert set(await verdicts(rig, 30 * MINUTE_S)) == {Verdict.OK}
+
+
+def bursts(seed: int, on_s: float, off_s: float) -> Callable[[float], bool]:
+    """Whether a moment lies in one of the bursts of `on_s`, about `off_s` apart at random."""
+    dice, at_s, known = random.Random(seed), 0.0, []
+    while at_s < 5 * HOUR_S:
+        at_s += dice.uniform(0.5, 1.5) * off_s
+        known.append((at_s, at_s + on_s))
+        at_s += on_s
+    return lambda now_s: any(begin <= now_s < end for begin, end in known)
+
+
+BURSTS = [(20.0, 40.0), (28.0, 112.0), (45.0, 180.0)]
+
+
+@pytest.mark.parametrize("who", [{"search"}, {"by_id"}, {"by_id", "search"}])
+@pytest.mark.parametrize(("on_s", "off_s"), BURSTS)
+async def test_bursts_in_which_a_path_denies_are_told(on_s, off_s, who):
+    rig, backend = await odd()
+    began_s, bad = rig.clock.monotonic(), bursts(4, on_s, off_s)
+    backend.hides = lambda path, _one: path in who and bad(rig.clock.monotonic() - began_s)
+    await rig.run(HOUR_S / 2)
+    told = await verdicts(rig, 3 * HOUR_S)
+    assert told.count(Verdict.OK) < len(told) / 10
+
+
+@pytest.mark.parametrize(("on_s", "off_s"), BURSTS)
+async def test_bursts_in_which_a_path_is_refused_are_told(on_s, off_s):
+    rig, backend = await odd()
+    began_s, bad = rig.clock.monotonic(), bursts(4, on_s, off_s)
+    backend.fails = lambda path: path == "search" and bad(rig.clock.monotonic() - began_s)
+    await rig.run(HOUR_S / 2)
+    told = await verdicts(rig, 3 * HOUR_S)
+    assert told.count(Verdict.OK) < len(told) / 10
+    assert rig.cycle.status().reason is Reason.READBACK
+
+
+async def test_a_read_side_that_flaps_is_told():
+    rig, backend = await odd()
+    began_s = rig.clock.monotonic()
+    backend.fails = lambda _path: (rig.clock.monotonic() - began_s) % 120 < 45
+    await rig.run(HOUR_S / 2)
+    assert Verdict.OK not in await verdicts(rig, HOUR_S)
+
+
+async def test_one_in_ten_slower_than_the_route_may_be_is_told():
+    rig = await moody(spec=replace(SPEC, target_s=8.0))
+    rig.mood = lambda number: setattr(rig.faults, "delay_s", 15.0 if number % 10 == 0 else 0.2)
+    await rig.run(HOUR_S / 2)
+    assert set(await verdicts(rig, HOUR_S)) == {Verdict.DEGRADED}
+    status = rig.cycle.status()
+    assert status.reason is Reason.SLOW
+    assert "slower than 8 s within the hour" in status.detail
+
+
+async def test_what_is_seen_between_two_looks_is_not_slow_for_that():
+    """Looks lie up to a quarter of a minute apart; one is made when a canary becomes slow."""
+    rig = await moody(spec=replace(SPEC, target_s=8.0))
+    rig.mood = lambda number: setattr(rig.faults, "delay_s", 7.9 if number % 10 == 0 else 0.2)
+    await rig.run(HOUR_S / 2)
+    assert set(await verdicts(rig, HOUR_S)) == {Verdict.OK}
+
+
+@pytest.mark.parametrize("what", ["denied", "gone", "refused"])
+async def test_what_paths_did_outlives_restarts(what):
+    """A deployment every quarter of an hour is no excuse for a store that answers badly."""
+    rig, backend = await odd()
+    began_s, bad = rig.clock.monotonic(), bursts(4, 20.0, 60.0)
+    share = by_chance(0.2)
+    if what == "denied":
+        backend.hides = share
+    elif what == "gone":
+        backend.hides = lambda path, _one: bad(rig.clock.monotonic() - began_s)
+    else:
+        backend.fails = lambda path: path == "search" and bad(rig.clock.monotonic() - began_s)
+    await rig.run(HOUR_S)
+    told = []
+    for _ in range(12):
+        rig = rig.restarted()
+        told += await verdicts(rig, 15 * MINUTE_S)
+    assert told.count(Verdict.OK) < len(told) / 10
+    backend.hides, backend.fails = Odd.hides, Odd.fails
+    await rig.run(HOUR_S)
+    rig = rig.restarted()
+    await rig.run(10 * MINUTE_S)
+    assert rig.cycle.status().verdict is Verdict.OK

@@ -146,9 +146,21 @@ def test_most_of_them_being_ok_does_not_hide_the_others(word, expected, reason):
     assert (found.verdict, found.reason) == (expected, reason)
 
 
-@pytest.mark.parametrize(("mixed", "expected"), [(2, Verdict.OK), (3, Verdict.DEGRADED)])
-def test_refusals_in_separate_minutes_are_told_and_one_outage_is_not(mixed, expected):
-    assert verdict("oooooo", hour=Tally(judged=360, refused=40, mixed=mixed)).verdict is expected
+@pytest.mark.parametrize(("times", "expected"), [(2, Verdict.OK), (3, Verdict.DEGRADED)])
+def test_refusals_at_separate_times_are_told_and_one_outage_is_not(times, expected):
+    assert verdict("oooooo", hour=Tally(judged=360, refused=40, times=times)).verdict is expected
+
+
+@pytest.mark.parametrize(("runs", "expected"), [(1, Verdict.OK), (2, Verdict.DEGRADED)])
+def test_what_is_too_few_of_each_kind_is_added_up(runs, expected):
+    hour = Tally(judged=360, lost=3, refused=3, times=runs, runs=runs)
+    assert verdict("oooooo", hour=hour).verdict is expected
+
+
+@pytest.mark.parametrize("what", ["altered", "doubled", "lost"])
+def test_what_a_declared_sampler_leaves_is_not_diluted_by_what_it_takes(what):
+    hour = replace(Tally(judged=360, dropped=324, times=3), **{what: 3})
+    assert verdict("oooooo", hour=hour, drop_declared=True).verdict is Verdict.DEGRADED
 
 
 def test_what_is_dropped_as_declared_counts_for_no_hour():

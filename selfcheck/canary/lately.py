@@ -1,0 +1,45 @@
+"""How often something was bad among the newest few answers, in a bit for each. Pure."""
+
+from dataclasses import dataclass
+
+# What happened at separate times is over when fewer than so many of them are left.
+_MENDED = 2
+
+
+@dataclass(slots=True)
+class Lately:
+    """Which of the newest `size` answers were bad: a bit each, the last one lowest.
+
+    often: whether at least `least` were, at so many separate times that it is no single trouble;
+    it stays so until few are left.
+    """
+
+    size: int
+    least: int = 0
+    bits: int = 0
+    often: bool = False
+
+    def add(self, bad: bool, separate: int) -> None:
+        """Count one answer. separate: how many times make it often."""
+        self.recall((self.bits << 1 | bad) & ((1 << self.size) - 1), separate)
+
+    def recall(self, bits: int, separate: int) -> None:
+        """Take `bits` for what is known."""
+        self.bits = bits
+        few = 2 if self.often else 1
+        times = _MENDED if self.often else separate
+        self.often = self.times >= times and few * self.count >= self.least
+
+    @property
+    def count(self) -> int:
+        """How many of them were bad."""
+        return self.bits.bit_count()
+
+    @property
+    def times(self) -> int:
+        """How many runs of bad ones there are: of a trouble that lasts, only the beginning."""
+        return (self.bits & ~(self.bits >> 1)).bit_count()
+
+    def newest(self, count: int) -> int:
+        """How many of the newest `count` were bad."""
+        return (self.bits & ((1 << count) - 1)).bit_count()
