@@ -275,7 +275,8 @@ class Incidents:
             self._dirty.add(fresh.group)
             if leads(fresh) and self._unsent(self._dedup(fresh)):
                 self._regroup(fresh, now)
-                self._gather(self.open[fresh.fingerprint], now)
+            # Also when its page is out: what is not must not become a second page of one fault.
+            self._gather(self.open[fresh.fingerprint], now)
 
     def _regroup(self, incident: Incident, now: Instant) -> None:
         """Nothing was sent yet and more is known: it may belong to another page after all."""

@@ -55,6 +55,29 @@ async def test_a_hop_that_is_located_within_the_group_wait_still_gives_one_page(
         assert len(book.taken()[0].members) == 2
 
 
+async def test_a_page_that_is_located_after_it_went_out_takes_in_what_waits_at_that_hop():
+    """The second route tells where the fault is, and by that where the first one's is: one page."""
+    book = Book()
+    async with Desk(config_of({"pager": book}, group_wait_s=5.0, group_interval_s=5.0)) as desk:
+        desk.say("r1", FAIL)
+        await desk.pass_time(7)
+        desk.say("r2", FAIL, hop="gateway")
+        await desk.turn()
+        desk.clock.move(1)
+        desk.say("r1", FAIL, hop="gateway")
+        await desk.pass_time(20)
+        assert book.actions() == ["trigger", "update"]
+        first, update = book.taken()
+        assert (first.incident.hop, update.incident.hop) == ("", "gateway")
+        assert [one.subject for one in update.members] == ["r2"]
+        desk.say("r1", OK)
+        await desk.pass_time(4)
+        desk.say("r2", OK)
+        await desk.pass_time(4)
+        assert book.actions()[-1] == "resolve"
+        assert len({page.dedup_key for page in book.taken()}) == 1
+
+
 async def test_a_later_member_updates_the_page_and_opens_none():
     """A route that joins after the page went out: an update, not a second incident."""
     book = Book()
