@@ -7,28 +7,15 @@ _MENDED = 2
 
 
 @dataclass(slots=True)
-class Lately:
-    """Which of the newest `size` answers were bad: a bit each, the last one lowest.
-
-    often: whether at least `least` were, at so many separate times that it is no single trouble;
-    it stays so until few are left.
-    """
+class Newest:
+    """Which of the newest `size` answers were bad: a bit each, the last one lowest."""
 
     size: int
-    least: int = 0
     bits: int = 0
-    often: bool = False
 
-    def add(self, bad: bool, separate: int) -> None:
-        """Count one answer. separate: how many times make it often."""
-        self.recall((self.bits << 1 | bad) & ((1 << self.size) - 1), separate)
-
-    def recall(self, bits: int, separate: int) -> None:
-        """Take `bits` for what is known."""
-        self.bits = bits
-        few = 2 if self.often else 1
-        times = _MENDED if self.often else separate
-        self.often = self.times >= times and few * self.count >= self.least
+    def push(self, bad: bool) -> None:
+        """Take one answer for the newest."""
+        self.bits = (self.bits << 1 | bad) & ((1 << self.size) - 1)
 
     @property
     def count(self) -> int:
@@ -43,3 +30,30 @@ class Lately:
     def newest(self, count: int) -> int:
         """How many of the newest `count` were bad."""
         return (self.bits & ((1 << count) - 1)).bit_count()
+
+
+@dataclass(slots=True)
+class Lately(Newest):
+    """As `Newest`, and whether it happens often.
+
+    often: whether at least `least` were bad, at so many separate times that it is no single
+    trouble; it stays so until few are left.
+    """
+
+    least: int = 0
+    often: bool = False
+
+    def add(self, bad: bool, separate: int) -> None:
+        """Count one answer. separate: how many times make it often."""
+        self.push(bad)
+        self._decide(separate)
+
+    def recall(self, bits: int, separate: int) -> None:
+        """Take `bits` for what is known."""
+        self.bits = bits
+        self._decide(separate)
+
+    def _decide(self, separate: int) -> None:
+        few = 2 if self.often else 1
+        times = _MENDED if self.often else separate
+        self.often = self.times >= times and few * self.count >= self.least

@@ -65,7 +65,7 @@ class PathTally:
     delays_s: "array[float]" = field(default_factory=lambda: array("d"))
     denials: Lately = field(default_factory=lambda: Lately(_ANSWERS))
     again: Lately = field(default_factory=lambda: Lately(_ANSWERS))
-    reads: Lately = field(default_factory=lambda: Lately(_READS, _FAILURES))
+    reads: Lately = field(default_factory=lambda: Lately(_READS, least=_FAILURES))
     outages: deque[float] = field(default_factory=lambda: deque(maxlen=_OUTAGES))
     since: datetime | None = None
     told: PathStatus | None = None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
 
-from selfcheck.canary.lately import Lately
+from selfcheck.canary.lately import Newest
 from selfcheck.canary.recheck.model import VERIFIED, Recheck, RecheckState
 
 # How many rechecks of an age are remembered.
@@ -35,7 +35,7 @@ class AgeTally:
 
     def __init__(self, items: Iterable[Recheck] = ()) -> None:
         """`items`: settled rechecks that applied, oldest first."""
-        self._troubles: dict[tuple[Trouble, str], Lately] = {}
+        self._troubles: dict[tuple[Trouble, str], Newest] = {}
         self._last: dict[tuple[Trouble, str], datetime] = {}
         self._count = 0
         for item in items:
@@ -45,10 +45,10 @@ class AgeTally:
         """Count a settled recheck."""
         now = set(_troubles_of(item))
         for key in now:
-            self._troubles.setdefault(key, Lately(REMEMBERED))
+            self._troubles.setdefault(key, Newest(REMEMBERED))
             self._last[key] = item.judged.utc if item.judged else item.due
-        for (trouble, path), lately in self._troubles.items():
-            lately.add((trouble, path) in now, _separate(trouble))
+        for key, lately in self._troubles.items():
+            lately.push(key in now)
         self._count = min(REMEMBERED, self._count + 1)
 
     def often(self, *troubles: Trouble) -> str:
@@ -63,13 +63,10 @@ class AgeTally:
         return ", ".join(told)
 
 
-def _often(trouble: Trouble, lately: Lately) -> bool:
+def _often(trouble: Trouble, lately: Newest) -> bool:
     """What happens to each of them has no second beginning."""
-    return lately.times >= _separate(trouble) or lately.newest(_IN_A_ROW) == _IN_A_ROW
-
-
-def _separate(trouble: Trouble) -> int:
-    return _SEPARATE.get(trouble, _SEPARATE_READS)
+    separate = _SEPARATE.get(trouble, _SEPARATE_READS)
+    return lately.times >= separate or lately.newest(_IN_A_ROW) == _IN_A_ROW
 
 
 def _troubles_of(item: Recheck) -> Iterator[tuple[Trouble, str]]:

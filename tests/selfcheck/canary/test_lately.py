@@ -12,7 +12,7 @@ SIZE, LEAST, SEPARATE = 20, 4, 3
 
 @given(st.lists(st.booleans(), max_size=80), st.integers(1, SIZE))
 def test_bits_say_what_a_list_would(answers, few):
-    lately, often = Lately(SIZE, LEAST), False
+    lately, often = Lately(SIZE, least=LEAST), False
     for count, bad in enumerate(answers, 1):
         lately.add(bad, SEPARATE)
         known = answers[max(0, count - SIZE) : count]
@@ -26,6 +26,6 @@ def test_bits_say_what_a_list_would(answers, few):
 
 @given(st.integers(0, (1 << SIZE) - 1))
 def test_what_was_kept_is_often_when_it_would_have_become_so(bits):
-    lately = Lately(SIZE, LEAST)
+    lately = Lately(SIZE, least=LEAST)
     lately.recall(bits, SEPARATE)
     assert lately.often is (lately.times >= SEPARATE and lately.count >= LEAST)

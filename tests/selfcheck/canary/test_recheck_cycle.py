@@ -117,34 +117,28 @@ async def test_a_loss_in_long_term_storage_fails_and_says_when_it_was_last_seen(
 
 
 @pytest.mark.parametrize("path", ["by_id", "search"])
-async def test_a_path_that_does_not_show_what_is_old_is_told_though_another_does(path):
+@pytest.mark.parametrize(
+    ("fault", "reason", "told"),
+    [
+        ("hidden", Reason.SILENT_LOSS, "1h after sending: path {} did not show"),
+        ("broken_paths", Reason.READBACK, "could not be read by path {}"),
+    ],
+)
+async def test_a_path_that_fails_for_what_is_old_is_told_though_another_shows_it(
+    path, fault, reason, told
+):
     """What is in memory is found by all, what went to long-term storage by one."""
     rig = RecheckRig(RecheckRules(every=6, per_minute=2.0, retention_s=30 * DAY))
     await rig.send(HOUR)
-    rig.store.faults.hidden = {path}
+    setattr(rig.store.faults, fault, {path})
     await rig.run(HOUR)
     result = rig.rechecks.result
-    assert (result.verdict, result.reason) == (Verdict.DEGRADED, Reason.SILENT_LOSS)
-    assert f"1h after sending: path {path} did not show" in result.detail
-    rig.store.faults.hidden = set()
-    await rig.send(HOUR)
-    await rig.run(2 * HOUR)
-    assert rig.rechecks.result.verdict is Verdict.OK
-
-
-@pytest.mark.parametrize("path", ["by_id", "search"])
-async def test_a_path_that_cannot_be_read_for_what_is_old_is_told_though_another_can(path):
-    rig = RecheckRig(RecheckRules(every=6, per_minute=2.0, retention_s=30 * DAY))
-    await rig.send(HOUR)
-    rig.store.faults.broken_paths = {path}
-    await rig.run(HOUR)
-    result = rig.rechecks.result
-    assert (result.verdict, result.reason) == (Verdict.DEGRADED, Reason.READBACK)
-    assert f"could not be read by path {path}" in result.detail
+    assert (result.verdict, result.reason) == (Verdict.DEGRADED, reason)
+    assert told.format(path) in result.detail
     rig.rechecks = rig.made()
     await rig.rechecks.step()
-    assert rig.rechecks.result == result
-    rig.store.faults.broken_paths = set()
+    assert rig.rechecks.result == result, "a restart forgets nothing"
+    setattr(rig.store.faults, fault, set())
     await rig.send(2 * HOUR)
     await rig.run(2 * HOUR)
     assert rig.rechecks.result.verdict is Verdict.OK
