@@ -68,7 +68,8 @@ def encode(canary: Canary) -> bytes:
             "body": canary.body,
             "value": canary.value,
             "attributes": dict(canary.attributes),
-        }
+        },
+        ensure_ascii=False,
     ).encode()
 
 

@@ -37,6 +37,7 @@ from selfcheck.backends.protocol import (
 from selfcheck.canary.budget import ReadBackoff
 from selfcheck.canary.cycle import RouteCycle
 from selfcheck.canary.ledger import Epoch, Ledger
+from selfcheck.canary.make import RECIPE
 from selfcheck.canary.model import LedgerRow
 from selfcheck.canary.recheck.cycle import RecheckRules, Rechecks
 from selfcheck.canary.recheck.ledger import RecheckLedger
@@ -202,9 +203,10 @@ def _named(entries: tuple[object, ...], name: str) -> object | None:
 
 
 def _mark(one: RouteConfig, backends: Mapping[str, KindConfig]) -> str:
-    """What a route's canaries are sent under: a change of any of it is another way."""
+    """What a route's canaries are made and sent under: a change of any of it is another way."""
     target = repr(backends[one.to].options) if one.to is not None else ""
-    told = (one.kind, repr(one.options), target, one.read, repr(backends[one.read].options))
+    read = repr(backends[one.read].options)
+    told = (RECIPE, one.kind, repr(one.options), target, one.read, read)
     return hashlib.blake2b(repr(told).encode(), digest_size=8).hexdigest()
 
 

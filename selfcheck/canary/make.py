@@ -10,8 +10,16 @@ from core.clock import Instant
 from core.reason import Reason
 from selfcheck.canary.model import Canary, CanaryKey, LedgerRow, Outcome, Signal
 
+# Changes with what canaries of an id are made of: older ones cannot be made again to compare with.
+RECIPE = 2
 BODY_BYTES = 100
 KEEP = "canary.keep"
+# What hops and stores spoil that take text for plain letters: capitals, characters of two, three
+# and four bytes in UTF-8; in the body two spaces beside. An attribute has none, as agents that
+# parse lines part pairs by them.
+TEXT = "canary.text"
+ODD_TEXT = "Grüße-日本🐤"
+_ODD_BODY = "Grüße  日本🐤"
 # Sequence numbers of one epoch, in the values of unstamped samples, and epochs until they repeat:
 # together what a float holds exactly (2^53).
 EPOCH_SPAN = 1 << 32
@@ -97,10 +105,10 @@ def make_id(instance: str, key: CanaryKey) -> str:
 
 
 def make_body(canary_id: str) -> str:
-    """At least 100 bytes of ASCII with the id inside, determined by the id."""
-    head = f"coalmine canary {canary_id} "
+    """At least 100 bytes of UTF-8 in one line with the id inside, determined by the id."""
+    head = f"Coalmine canary {canary_id} {_ODD_BODY} "
     filler = _digest("body", 64, canary_id).hex()
-    return head + filler[: max(8, BODY_BYTES - len(head))]
+    return head + filler[: max(8, BODY_BYTES - len(head.encode()))]
 
 
 def trace_id(instance: str, epoch: int, group: str, beat: int) -> bytes:
@@ -125,7 +133,13 @@ def _attributes(
         }
     kept = {KEEP: "true"} if keep else {}
     seq = str(key.seq)
-    return {"canary.id": canary_id, **kept, "coalmine.route": key.route, "coalmine.seq": seq}
+    return {
+        "canary.id": canary_id,
+        **kept,
+        TEXT: ODD_TEXT,
+        "coalmine.route": key.route,
+        "coalmine.seq": seq,
+    }
 
 
 def _digest(purpose: str, size: int, *parts: object) -> bytes:

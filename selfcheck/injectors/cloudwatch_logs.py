@@ -96,5 +96,6 @@ def message(canary: Canary) -> str:
                 "service.name": canary.service_name,
                 "service.instance.id": canary.service_instance,
             },
-        }
+        },
+        ensure_ascii=False,
     )

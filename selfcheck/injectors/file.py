@@ -150,7 +150,9 @@ def _json(canary: Canary) -> str:
             "span_id": canary.span_id.hex(),
             "attributes": dict(canary.attributes),
             "resource": _resource(canary),
-        }
+        },
+        # As agents meet it: escapes would hide from them what is beyond ASCII.
+        ensure_ascii=False,
     )
 
 
@@ -169,4 +171,4 @@ def _resource(canary: Canary) -> dict[str, str]:
 
 
 def _bare(value: str) -> str:
-    return value if _BARE.fullmatch(value) else json.dumps(value)
+    return value if _BARE.fullmatch(value) else json.dumps(value, ensure_ascii=False)

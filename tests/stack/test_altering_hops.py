@@ -33,6 +33,14 @@ SPANS = {
         'set(span.attributes["coalmine.seq"], Int(span.attributes["coalmine.seq"]))',
         "type of coalmine.seq: sent 'string', stored 'int",
     ),
+    "lowered": (
+        'set(span.attributes["canary.text"], ToLowerCase(span.attributes["canary.text"]))',
+        "attribute canary.text: sent 'Grüße-日本🐤', stored 'grüße-日本🐤'",
+    ),
+    "ascii": (
+        'replace_pattern(span.attributes["canary.text"], "[^ -~]", "?")',
+        "attribute canary.text: sent 'Grüße-日本🐤', stored 'Gr??e-???'",
+    ),
 }
 LOGS = {
     "louder": ('set(log.severity_text, "ERROR")', "severity_text: sent 'INFO', stored 'ERROR'"),
@@ -40,6 +48,9 @@ LOGS = {
         "set(log.severity_number, SEVERITY_NUMBER_DEBUG)",
         "severity_number: sent '9', stored '5'",
     ),
+    "lowered": ("set(log.body, ToLowerCase(log.body))", "body: sent 'Coalmine "),
+    "ascii": ('replace_pattern(log.body, "[^ -~]", "?")', "body: sent 'Coalmine "),
+    "folded": ('replace_pattern(log.body, " +", " ")', "body: sent 'Coalmine "),
     "unlinked": ('set(log.trace_id.string, "00f067aa0ba902b700f067aa0ba902b7")', "trace_id: sent "),
 }
 

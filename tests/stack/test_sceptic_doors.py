@@ -65,7 +65,7 @@ def hung_up(seq: int, _body: bytes) -> None:
 
 
 def other_words(seq: int, body: bytes) -> bytes | None:
-    return body.replace(b"coalmine canary", b"coalmine Canary") if seq % 6 == 0 else None
+    return body.replace(b"Coalmine canary", b"Coalmine Canary") if seq % 6 == 0 else None
 
 
 def only_what_is_there(answer: Answer) -> Answer:

@@ -24,12 +24,13 @@ def test_everything_is_a_function_of_the_id(key):
     assert one == two
     assert one.body == make_body(one.canary_id)
     assert one.canary_id in one.body
-    assert len(one.body) == 100
+    assert len(one.body.encode()) == 100
     assert one.value == key.seq
     assert one.service_instance == "coalmine-0a1b2c3d"
     assert one.attributes == {
         "canary.id": one.canary_id,
         "canary.keep": "true",
+        "canary.text": "Grüße-日本🐤",
         "coalmine.route": key.route,
         "coalmine.seq": str(key.seq),
     }
