@@ -246,7 +246,11 @@ class ExpectDropOptions(Options):
         description="Share of the canaries that is dropped: 0.9 for a sampler that keeps 10 %;"
         " at most 0.99.",
     )
-    reason: str = Field("", description="Why a filter drops them; its counters must then prove it.")
+    reason: str = Field(
+        "",
+        description="Why a filter drops them, where the share is not known. Its counters must then"
+        " prove it, and do not say whose telemetry they count: other loss passes for it.",
+    )
 
     @model_validator(mode="after")
     def _declared(self) -> "ExpectDropOptions":

@@ -17,6 +17,7 @@ from core.errors import StoreBusyError, StoreError
 from core.verdict import freshness_limit_s
 from selfcheck.canary.accounting import RunningAccount, ever_arrived
 from selfcheck.canary.deadline import Learned
+from selfcheck.canary.first_look import FirstLook
 from selfcheck.canary.judge import age_bounds_s, received
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.kept import KeptRows, Tally
@@ -72,6 +73,7 @@ class RouteBook:
         self._rows = KeptRows(most, outcomes, instant(clock), spec.every_s, epoch, spec.target_s)
         self._delays_s, self._delays = array("d"), max(KEPT_DELAYS, rules.many_sightings)
         self._learned: Learned | None = None
+        self._first = FirstLook(max(rules.first_read_after, floor_s))
         self._hours = UsualHours()
         self._paths: Sequence[PathPast] = ()
         self._kept_s = -math.inf
@@ -246,6 +248,8 @@ class RouteBook:
         if mine and after.delay_s is not None:
             self._hours.add(after.seen.boot_s, after.deadline_s, after.delay_s)
         if after.delay_s is not None:
+            at_once = sum(look.complete for look in after.looks) == 1
+            self._first.seen(after.canary.key.seq, self._expected_s, at_once=at_once)
             self._delays_s.append(after.delay_s)
             del self._delays_s[: -self._delays]
             self._learned = None
@@ -329,11 +333,20 @@ class RouteBook:
         slow = usual.slow(newest, self._floor_s, self._rules, surely=surely)
         return slow or usual.grown(self.learned, self._floor_s, self._rules)
 
-    @property
-    def expected_s(self) -> float:
-        """When a canary may be there, in seconds after sending; 0 while nothing is known.
+    def first_look_s(self, seq: int) -> float:
+        """When canary `seq` is looked for first, in seconds after sending.
 
-        On a route that has become slower it is looked for as early as before: otherwise nobody
+        Never beyond its deadline: who first looks later learns nothing of how long it took, and
+        would go on looking too late.
+        """
+        limit_s = self.learned.deadline_s + self._rules.deadline_slack
+        return min(self._first.wait_s(seq, self._expected_s), limit_s)
+
+    @property
+    def _expected_s(self) -> float:
+        """The delay of half of the canaries; 0 while nothing is known.
+
+        On a route that has become slower they are looked for as early as before: otherwise nobody
         would see how slow it is, nor that this is over.
         """
         lately_s = self.learned.p50_s or 0.0

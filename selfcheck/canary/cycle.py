@@ -132,7 +132,7 @@ class RouteCycle:
     async def _received(self, row: LedgerRow, receipt: Receipt, now: Instant) -> None:
         key = row.canary.key
         self._volume.sent(receipt)
-        self._looks.plan(row, now.boot_s + self._first_wait_s(), now.boot_id)
+        self._looks.plan(row, now.boot_s + self._book.first_look_s(key.seq), now.boot_id)
         if receipt.sent is Sent.ACCEPTED:
             self._paths.accepted(key, now)
         if judged := await self._book.receive(key, receipt, now):
@@ -164,7 +164,7 @@ class RouteCycle:
         self._doubt, self._seq = None, row.canary.key.seq
         self._injected_s = self._clock.monotonic()
         # In case no receipt ever comes.
-        wait = self._rules.injection_deadline + self._first_wait_s()
+        wait = self._rules.injection_deadline + self._book.first_look_s(self._seq)
         self._looks.plan(row, self._injected_s + wait, self._clock.boot_id)
 
     def _make(self, now: Instant) -> LedgerRow:
@@ -188,10 +188,6 @@ class RouteCycle:
             keep=spec.keep,
             stamped=spec.stamped,
         )
-
-    def _first_wait_s(self) -> float:
-        expected_s = self._book.expected_s
-        return max(self._rules.first_read_after, expected_s, self._primary.floor_s)
 
     # Reading back.
 
@@ -385,7 +381,8 @@ class RouteCycle:
     def _next_s(self) -> float:
         now = self._clock.monotonic()
         # A canary injected while this sleeps wants its first look in time.
-        coming = max(self._ahead_s(now) + self._first_wait_s(), self._rules.first_read_after)
+        first_s = self._book.first_look_s(self._seq + 1)
+        coming = max(self._ahead_s(now) + first_s, self._rules.first_read_after)
         if self._paths.to_pair(now + self._ahead_s(now)):
             coming = self._ahead_s(now) + _AT_ONCE_S
         moments = [one.at_s for one in self._paths.samples]

@@ -161,7 +161,8 @@ def _seen(
     # After an outage of our own reading, or on a path that was not asked before, nobody knows
     # when it became visible: to learn a delay from that would stretch every later deadline.
     # What was called missing had been looked for by every path that can tell.
-    polled = row.empty_read is not None and (row.empty_path == path.name or was_missing)
+    asked_again = path.name in {row.empty_path, bench.polled_by} or was_missing
+    polled = row.empty_read is not None and asked_again
     watched = least == most and not bench.unread
     asked_before = bench.polled_by in {"", path.name}
     bounded = watched and (polled or (on_time and row.empty_read is None and asked_before))

@@ -170,6 +170,18 @@ async def test_a_cache_that_is_stale_is_told_of_its_path_however_fast_the_store_
     assert (cached.verdict, cached.reason) == (Verdict.FAIL, Reason.STALE)
 
 
+async def test_a_cache_that_shows_what_was_not_sent_is_told_of_its_path():
+    clock = VirtualClock()
+    store = FakeStore(clock)
+    store.faults.delay_s = 5.0
+    backend = Odd(store, paths=(BY_ID, SEARCH, CACHED))
+    backend.changes = lambda path, one: replace(one, body="other") if path == CACHED.name else one
+    rig = RouteRig(clock=clock, store=store, backend=backend)
+    await rig.run(HOUR_S)
+    cached = rig.cycle.status().paths[-1]
+    assert (cached.verdict, cached.reason) == (Verdict.FAIL, Reason.ALTERED)
+
+
 async def test_a_cache_that_nobody_could_test_is_not_ok():
     """What is there at once leaves no old answer that it could repeat."""
     clock = VirtualClock()
