@@ -8,18 +8,22 @@ from collections.abc import Mapping
 
 from core.clock import Instant
 from core.reason import Reason
-from selfcheck.canary.model import Canary, CanaryKey, LedgerRow, Outcome, Signal
+from selfcheck.canary.model import (
+    Canary,
+    CanaryKey,
+    LedgerRow,
+    Outcome,
+    Signal,
+    body_head,
+)
 
 # Changes with what canaries of an id are made of: older ones cannot be made again to compare with.
 RECIPE = 2
 BODY_BYTES = 100
 KEEP = "canary.keep"
-# What hops and stores spoil that take text for plain letters: capitals, characters of two, three
-# and four bytes in UTF-8; in the body two spaces beside. An attribute has none, as agents that
-# parse lines part pairs by them.
 TEXT = "canary.text"
+# As odd as the body (`model`), but for spaces: agents that parse lines part pairs by them.
 ODD_TEXT = "Grüße-日本🐤"
-_ODD_BODY = "Grüße  日本🐤"
 # Sequence numbers of one epoch, in the values of unstamped samples, and epochs until they repeat:
 # together what a float holds exactly (2^53).
 EPOCH_SPAN = 1 << 32
@@ -59,7 +63,7 @@ def make_canary(
         span_id=_digest("span", 8, canary_id),
         service_name=service_name,
         service_instance=f"coalmine-{instance}",
-        body=make_body(canary_id),
+        filler=_filler(canary_id),
         value=float(key.seq if stamped else key.epoch % EPOCHS * EPOCH_SPAN + key.seq),
         attributes=_attributes(instance, key, canary_id, service_name, metric=metric, keep=keep),
     )
@@ -104,11 +108,10 @@ def make_id(instance: str, key: CanaryKey) -> str:
     return f"cm-{instance}-{key.epoch}-{key.seq}-{tail}"
 
 
-def make_body(canary_id: str) -> str:
-    """At least 100 bytes of UTF-8 in one line with the id inside, determined by the id."""
-    head = f"Coalmine canary {canary_id} {_ODD_BODY} "
-    filler = _digest("body", 64, canary_id).hex()
-    return head + filler[: max(8, BODY_BYTES - len(head.encode()))]
+def _filler(canary_id: str) -> str:
+    """What brings the body to its length, determined by the id."""
+    missing = BODY_BYTES - len(body_head(canary_id).encode())
+    return _digest("body", 64, canary_id).hex()[: max(8, missing)]
 
 
 def trace_id(instance: str, epoch: int, group: str, beat: int) -> bytes:

@@ -42,13 +42,23 @@ class CanaryKey:
     seq: int
 
 
+def body_head(canary_id: str) -> str:
+    """How the body of a canary begins.
+
+    With what hops and stores spoil that take text for plain letters: capitals, spaces beside each
+    other, characters of two, three and four bytes in UTF-8.
+    """
+    return f"Coalmine canary {canary_id} Grüße  日本🐤 "
+
+
 @dataclass(frozen=True, slots=True)
 class Canary:
     """One record to be sent. Its content is a function of its id (`canary.make`).
 
     stamp_ns: event time, Unix nanoseconds; whole seconds for metrics.
     beat: the number that the log, the exemplar and the trace of one group share.
-    value: the sample's value, for metrics the sequence number.
+    filler: end of the body, which need not be kept whole. value: the sample's value, for metrics
+    the sequence number.
     span_*: of traces, severity_*: of logs, in OTLP's words; the same for every canary.
     """
 
@@ -61,7 +71,7 @@ class Canary:
     span_id: bytes
     service_name: str
     service_instance: str
-    body: str
+    filler: str
     value: float
     attributes: Mapping[str, str]
     span_name: str = "coalmine.canary"
@@ -70,6 +80,11 @@ class Canary:
     span_duration_ns: int = 1_000_000
     severity_text: str = "INFO"
     severity_number: int = 9
+
+    @property
+    def body(self) -> str:
+        """One line of at least 100 bytes of UTF-8 with the id inside."""
+        return f"{body_head(self.canary_id)}{self.filler}"
 
 
 class Sent(StrEnum):

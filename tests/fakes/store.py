@@ -98,7 +98,7 @@ class FakeStore:
         if faults.drop(canary):
             return
         if faults.alter(canary):
-            canary = replace(canary, body=canary.body[::-1], value=canary.value + 0.5)
+            canary = replace(canary, filler="altered", value=canary.value + 0.5)
         visible = self.clock.monotonic() + faults.delay_s
         self.records += [Stored(canary, visible, self.clock.boot_id)] * faults.copies
 

@@ -97,7 +97,7 @@ async def test_a_count_shows_that_an_entry_is_there_and_proves_nothing_of_it(cas
 async def test_mode_27_two_lines_of_one_id_are_counted_as_two(case):
     canary = log_of()
     await written(case, canary)
-    again = dataclasses.replace(canary, body=f"{canary.body}~", stamp_ns=canary.stamp_ns + 1)
+    again = dataclasses.replace(canary, filler=f"{canary.filler}~", stamp_ns=canary.stamp_ns + 1)
     await case.write(again)
     async with asyncio.timeout(10):
         while True:
