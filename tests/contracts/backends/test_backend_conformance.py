@@ -99,8 +99,8 @@ async def test_row_17_an_altered_record_is_told_from_an_unaltered_one(case):
             changed = {**canary.attributes, "coalmine.seq": "9"}
             sent = dataclasses.replace(canary, attributes=changed)
         else:
-            body = f"{canary.body[:-1]}~"
-            sent = dataclasses.replace(canary, body=body, value=canary.value + 0.5)
+            filler = f"{canary.filler[:-1]}~"
+            sent = dataclasses.replace(canary, filler=filler, value=canary.value + 0.5)
         await case.write(sent)
         (sighting,) = (await until_seen(case.backend(), path, canary)).sightings
         assert same_record(canary, sighting, case.backend().declaration.precision_ns)

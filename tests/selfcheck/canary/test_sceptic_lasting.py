@@ -9,6 +9,7 @@ from core.reason import Reason
 from core.verdict import Verdict
 from selfcheck.canary.model import Signal
 from selfcheck.canary.policy import ExpectDrop
+from selfcheck.canary.route import RouteStatus
 from tests.fakes.route import SPEC, RouteRig
 from tests.fakes.store import BY_ID, CACHED, ONE_BY_ONE, SEARCH, FakeBackend, FakeStore
 from tests.selfcheck.canary.modes.rigs import warm
@@ -158,40 +159,38 @@ async def test_restarts_make_no_route_slow(delay_s):
     assert told.count(Verdict.OK) > 0.9 * len(told)
 
 
-@pytest.mark.parametrize("delay_s", [0.2, 5.0, 20.0])
-async def test_a_cache_that_is_stale_is_told_of_its_path_however_fast_the_store_is(delay_s):
+async def with_a_cache(delay_s: float, cached_s: float = 0.0, changes=None) -> RouteStatus:
+    """A route over a store with a cached search too, after an hour."""
     clock = VirtualClock()
     store = FakeStore(clock)
-    store.faults.delay_s, store.faults.cached_s = delay_s, 600.0
-    backend = FakeBackend(store, paths=(BY_ID, SEARCH, CACHED))
+    store.faults.delay_s, store.faults.cached_s = delay_s, cached_s
+    backend = Odd(store, paths=(BY_ID, SEARCH, CACHED))
+    if changes is not None:
+        backend.changes = changes
     rig = RouteRig(clock=clock, store=store, backend=backend)
     await rig.run(HOUR_S)
-    cached = rig.cycle.status().paths[-1]
+    return rig.cycle.status()
+
+
+@pytest.mark.parametrize("delay_s", [0.2, 5.0, 20.0])
+async def test_a_cache_that_is_stale_is_told_of_its_path_however_fast_the_store_is(delay_s):
+    cached = (await with_a_cache(delay_s, cached_s=600.0)).paths[-1]
     assert (cached.verdict, cached.reason) == (Verdict.FAIL, Reason.STALE)
 
 
 async def test_a_cache_that_shows_what_was_not_sent_is_told_of_its_path():
-    clock = VirtualClock()
-    store = FakeStore(clock)
-    store.faults.delay_s = 5.0
-    backend = Odd(store, paths=(BY_ID, SEARCH, CACHED))
-    backend.changes = lambda path, one: replace(one, body="other") if path == CACHED.name else one
-    rig = RouteRig(clock=clock, store=store, backend=backend)
-    await rig.run(HOUR_S)
-    cached = rig.cycle.status().paths[-1]
+    def changed(path, one):
+        return replace(one, body="other") if path == CACHED.name else one
+
+    cached = (await with_a_cache(5.0, changes=changed)).paths[-1]
     assert (cached.verdict, cached.reason) == (Verdict.FAIL, Reason.ALTERED)
 
 
 async def test_a_cache_that_nobody_could_test_is_not_ok():
     """What is there at once leaves no old answer that it could repeat."""
-    clock = VirtualClock()
-    store = FakeStore(clock)
-    store.faults.delay_s = 0.0
-    backend = FakeBackend(store, paths=(BY_ID, SEARCH, CACHED))
-    rig = RouteRig(clock=clock, store=store, backend=backend)
-    await rig.run(HOUR_S)
-    assert rig.cycle.status().verdict is Verdict.OK
-    assert rig.cycle.status().paths[-1].verdict is Verdict.BLIND
+    status = await with_a_cache(0.0)
+    assert status.verdict is Verdict.OK
+    assert status.paths[-1].verdict is Verdict.BLIND
 
 
 @pytest.mark.parametrize(
