@@ -1,6 +1,7 @@
 """One immutable plan: every instance that a config asks for, built before anything is swapped."""
 
 import hashlib
+import math
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -34,7 +35,7 @@ from selfcheck.backends.protocol import (
     TraceReader,
     WriteRule,
 )
-from selfcheck.canary.budget import ReadBackoff
+from selfcheck.canary.backoff import ReadBackoff, StoreBackoff
 from selfcheck.canary.cycle import RouteCycle
 from selfcheck.canary.ledger import Epoch, Ledger
 from selfcheck.canary.make import RECIPE
@@ -46,7 +47,8 @@ from selfcheck.canary.route import RouteSpec
 from selfcheck.canary.volume import CapReachedError, VolumeGuard, VolumeMeter
 from selfcheck.hops.protocol import HOP_READERS, HopCounters
 from selfcheck.injectors.protocol import INJECTORS, Injector
-from selfcheck.joins.model import Beat, Join, newest_beat
+from selfcheck.joins.beats import Beats
+from selfcheck.joins.model import Join, longest_gap
 from selfcheck.joins.watch import JoinWatch
 from selfcheck.quiet.model import Source
 from selfcheck.quiet.watch import QuietWatch
@@ -55,6 +57,8 @@ SERVICE_NAME = "coalmine-canary"
 OWN_LANE = "own"
 # Canaries of several routes share a commit and a wake-up. Rule: docs/design.md, "Scheduling".
 _SLOT_S = 0.25
+# Newest canaries of each end among which a join looks for a beat of both.
+_BEATS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,7 @@ def build_plan(config: Config, generation: int, works: Works, old: Plan | None) 
     probes = {one.name: _probe(one, config, works, old) for one in config.checks}
     backends = {one.name: _backend(one, works, old) for one in config.backends}
     by_name = {one.name: one for one in config.backends}
-    backoffs = {name: ReadBackoff(config.judging, works.rng) for name in backends}
+    backoffs = {name: StoreBackoff(config.judging, works.rng) for name in backends}
     # What was used of a day's cap stays used over a reload.
     meters = {name: (old and old.meters.get(name)) or VolumeMeter() for name in backends}
     ground = _Ground(by_name, backends, backoffs, meters)
@@ -216,7 +220,7 @@ class _Ground:
 
     configs: Mapping[str, KindConfig]
     backends: Mapping[str, Backend]
-    backoffs: Mapping[str, ReadBackoff]
+    backoffs: Mapping[str, StoreBackoff]
     meters: Mapping[str, VolumeMeter]
 
 
@@ -240,7 +244,7 @@ def _route(
     cycle = RouteCycle(
         spec, injector, ground.backends[one.read], works.ledger, works.clock, works.rng,
         works.epoch, works.publish, one.judging, generation,
-        ground.backoffs[one.read], works.intended, meter=ground.meters[one.read],
+        _backoff(one, ground, works), works.intended, meter=ground.meters[one.read],
     )  # fmt: skip
     rechecks = _rechecks(one, spec, retention_s, ground, works, generation)
     return Route(one, cycle, injector, mark, retention_s, rechecks)
@@ -260,8 +264,12 @@ def _rechecks(
     volume = VolumeGuard(ground.meters[one.read], one.judging, one.name, one.every_s, works.clock)
     return Rechecks(
         spec, ground.backends[one.read], works.rechecks, works.clock, works.rng, one.judging,
-        rules, ground.backoffs[one.read], works.publish, works.epoch.number, generation, volume,
+        rules, _backoff(one, ground, works), works.publish, works.epoch.number, generation, volume,
     )  # fmt: skip
+
+
+def _backoff(one: RouteConfig, ground: _Ground, works: Works) -> ReadBackoff:
+    return ReadBackoff(one.judging, works.rng, ground.backoffs[one.read])
 
 
 def _spec(one: RouteConfig, mark: str) -> RouteSpec:
@@ -343,16 +351,24 @@ def _join(
 ) -> JoinWatch:
     source, target = routes[one.source], routes[one.target]
 
-    def beat() -> Beat | None:
-        return newest_beat(source.cycle.rows(), target.cycle.rows())
+    every_s = max(source.config.every_s, target.config.every_s)
+    gap = longest_gap(_kept(source.config) * _kept(target.config))
+    rules = source.config.judging
+    limit_s = _route_limit_s(source.config) + gap * every_s + one.every
+    count = min(_BEATS, math.ceil(limit_s / min(source.config.every_s, target.config.every_s)))
 
+    beats = Beats(source.cycle, target.cycle, count)
     # What crosscheck made sure of.
     links = cast("LinkReader", backends[source.config.read])
     traces = cast("TraceReader", backends[target.config.read])
-    rules = source.config.judging
-    limit_s = _route_limit_s(source.config) + one.every
     join = Join(one.name, one.source, one.target)
-    return JoinWatch(join, beat, links, traces, works.clock, rules, limit_s)
+    return JoinWatch(join, beats.newest, links, traces, works.clock, rules, limit_s)
+
+
+def _kept(one: RouteConfig) -> float:
+    """The share of its canaries that no declared sampler drops."""
+    declared = one.expect_drop
+    return 1.0 if declared is None or declared.ratio is None else 1.0 - declared.ratio
 
 
 def _checks(

@@ -1,8 +1,5 @@
-"""How often a store may be asked: a token bucket per route, one backoff per backend."""
+"""How often a store may be asked by one of its readers: a token bucket."""
 
-import random
-
-from core.reason import Reason
 from selfcheck.canary.judging import JudgingRules
 
 # Of one canary: its own, and its share of those by which access paths are judged; where it may be
@@ -66,35 +63,3 @@ class ReadBudget:
         # A hair above: after exactly the announced wait there must be a whole token.
         gained = passed_s * self._per_s + made_up + 1e-9
         self._tokens, self._at_s = min(self._burst, self._tokens + gained), now_s
-
-
-class ReadBackoff:
-    """Waits between read errors, shared by all routes that read one backend."""
-
-    def __init__(self, rules: JudgingRules, rng: random.Random) -> None:
-        """`rng` gives the jitter."""
-        self._rules, self._rng = rules, rng
-        self._errors, self._until_s = 0, 0.0
-        self.reason = Reason.READBACK
-
-    def wait_s(self, now_s: float) -> float:
-        """Seconds until the backend may be asked again; 0 when it may be now."""
-        return max(0.0, self._until_s - now_s)
-
-    def failed(self, now_s: float, retry_after_s: float | None, reason: Reason) -> None:
-        """A read error. What the store asks for wins over our own doubling, up to its cap."""
-        self.reason = reason
-        if self.wait_s(now_s) > 0 and retry_after_s is None:
-            # Another route's read of the same moment: one outage doubles the wait once.
-            return
-        rules = self._rules
-        doubled = min(rules.backoff_max, rules.backoff_first * 2 ** min(self._errors, 30))
-        wait = doubled * (1 - rules.poll_jitter * self._rng.random())
-        if retry_after_s is not None:
-            wait = min(retry_after_s, rules.retry_after_max)
-        self._errors += 1
-        self._until_s = max(self._until_s, now_s + wait)
-
-    def succeeded(self) -> None:
-        """The backend answered: the next error begins at the first wait."""
-        self._errors, self._until_s = 0, 0.0

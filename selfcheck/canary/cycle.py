@@ -14,8 +14,9 @@ from core.verdict import Verdict
 from probes.protocol import RunContext
 from selfcheck import skew
 from selfcheck.backends.protocol import AccessPath, Backend, Dedupe, Reading
+from selfcheck.canary.backoff import ReadBackoff
 from selfcheck.canary.book import RouteBook
-from selfcheck.canary.budget import ReadBackoff, ReadBudget, least_reads
+from selfcheck.canary.budget import ReadBudget, least_reads
 from selfcheck.canary.compare import records_of
 from selfcheck.canary.errands import Errand, Errands
 from selfcheck.canary.fitting import ReadSize
@@ -67,7 +68,7 @@ class RouteCycle:
         intended: Callable[[LedgerRow], str] | None = None,
         meter: VolumeMeter | None = None,
     ) -> None:
-        """`backoff` and `meter` are shared by all routes of `backend`.
+        """`meter` is shared by all routes of `backend`.
 
         intended: evidence (say, of a filter's own counter) that a missing canary was dropped on
         purpose, "" when there is none.
@@ -289,10 +290,10 @@ class RouteCycle:
         if not path.evidence and reading.retry_after_s is None:
             # A cache answers while its store is down, an aggregate fails while it is up.
             return reading
+        now_s = self._clock.monotonic()
         if reading.complete:
-            self._backoff.succeeded()
+            self._backoff.succeeded(now_s)
         else:
-            now_s = self._clock.monotonic()
             self._backoff.failed(now_s, reading.retry_after_s, reading.reason)
             self._unread_s = now_s + self._blocked_s()
         return reading

@@ -53,11 +53,17 @@ class Errands:
         confirming = [row for row in due if self._to_confirm(row, now)]
         apart = {row.canary.key for row in confirming}
         others = [row for row in due if row.canary.key not in apart]
-        lead = self._paths.for_many() if len(others) > 1 else self._paths.lead()
+        lead = self._path_for(others)
         if others and lead.batched:
             others += self._joining({row.canary.key for row in due}, now)
         looks = [*self._confirmations(confirming, now), *self.batches(lead, others, now)]
         return self._in_turn(looks, now)
+
+    def _path_for(self, rows: Sequence[LedgerRow]) -> AccessPath:
+        """The path to look by. Where each look is by another, no delay could be told of any."""
+        shared = self._paths.for_many()
+        asked = {look.path for row in rows if (look := self._book.polled(row.canary.key))}
+        return shared if len(rows) > 1 or shared.name in asked else self._paths.lead()
 
     def batches(
         self, path: AccessPath, rows: Sequence[LedgerRow], now: Instant

@@ -1,5 +1,6 @@
 """A join, and the pair of canaries it is judged by. Pure."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,8 @@ from selfcheck.canary.model import LedgerRow, Outcome
 
 # A record without its trace id is altered, and it is such a one that a link is judged for.
 _SEEN = frozenset({Outcome.OK, Outcome.LATE, Outcome.ALTERED})
+# A chance that is not met in the life of a service that asks once a minute.
+_RARE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +43,11 @@ def newest_beat(records: Sequence[LedgerRow], spans: Sequence[LedgerRow]) -> Bea
         if row.outcome in _SEEN and row.canary.trace_id in by_trace
     ]
     return max(found, key=lambda beat: beat.record.canary.key, default=None)
+
+
+def longest_gap(kept: float) -> int:
+    """How many beats later, at the most, is one whose canaries both samplers keep again.
+
+    kept: the share of such beats, in (0, 1]; 1 = nothing is dropped on purpose.
+    """
+    return 1 if kept >= 1 else math.ceil(math.log(_RARE) / math.log1p(-kept))

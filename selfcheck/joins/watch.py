@@ -1,15 +1,16 @@
 """Follow one join as a user would: open the record, take its trace id, open that trace."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from core.clock import Clock, age_s
+from core.errors import StoreError
 from core.reason import Reason
 from core.result import Result
 from selfcheck.backends.protocol import Linked, LinkReader, TraceReader
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.joins.model import Beat, Join
 
-NewestBeat = Callable[[], Beat | None]
+NewestBeat = Callable[[], Awaitable[Beat | None]]
 
 
 class JoinWatch:
@@ -25,7 +26,10 @@ class JoinWatch:
         rules: JudgingRules,
         limit_s: float,
     ) -> None:
-        """limit_s: age of a beat from which nothing can be said of the present."""
+        """`beat` may raise StoreError.
+
+        limit_s: age of a beat from which nothing can be said of the present.
+        """
         self.join = join
         self._beat, self._links, self._traces = beat, links, traces
         self._clock, self._rules, self._limit_s = clock, rules, limit_s
@@ -41,9 +45,12 @@ class JoinWatch:
         `fail(join)` needs two looks that both lead astray. What cannot be read is `blind`, and so
         is a join without a fresh beat: its routes say why.
         """
-        beat = self._beat()
+        try:
+            beat = await self._beat()
+        except StoreError as exc:
+            return Result.blind(Reason.STORE, f"what both routes saw could not be read: {exc}")
         if beat is None:
-            return Result.blind(Reason.STARTING, "no beat was seen on both routes yet")
+            return Result.blind(Reason.STARTING, "no beat was seen on both routes lately")
         age, _ = age_s(beat.record.sent, self._clock)
         if age > self._limit_s:
             told = f"newest beat seen on both routes is {age:.0f} s old"

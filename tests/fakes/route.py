@@ -1,12 +1,12 @@
 """A route over a FakeStore, driven by virtual time the way an engine drives it."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from core.result import RunEnvelope
 from probes.protocol import RunContext
-from selfcheck.canary.budget import ReadBackoff
+from selfcheck.canary.backoff import ReadBackoff, StoreBackoff
 from selfcheck.canary.cycle import RouteCycle
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.ledger import Epoch, Ledger
@@ -49,6 +49,7 @@ class RouteRig:
         meter: VolumeMeter | None = None,
         intended: Callable[[LedgerRow], str] | None = None,
         rng: random.Random | None = None,
+        backoff: StoreBackoff | None = None,
     ) -> None:
         self.spec, self.rules = spec, rules or JudgingRules()
         self.clock = clock or VirtualClock()
@@ -70,7 +71,7 @@ class RouteRig:
             self.published.append,
             self.rules,
             1,
-            ReadBackoff(self.rules, rng),
+            ReadBackoff(self.rules, rng, backoff),
             intended,
             meter,
         )
@@ -94,19 +95,28 @@ class RouteRig:
             epoch=epoch,
         )
 
+    @property
+    def next_s(self) -> float:
+        """When there is something to do."""
+        return min(self._next_read, self._next_inject)
+
+    async def catch_up(self, *, inject: bool = True) -> None:
+        """Do what is due now."""
+        if inject and self._next_inject <= self.clock.monotonic():
+            self._next_inject = self.clock.monotonic() + self.spec.every_s
+            await self.inject()
+        if self._next_read <= self.clock.monotonic():
+            # An engine coalesces wake-ups; without this a step of 0 s would not end.
+            self._next_read = self.clock.monotonic() + max(0.02, await self.cycle.read())
+
     async def run(self, seconds: float, *, inject: bool = True) -> None:
         end = self.clock.monotonic() + seconds
         while True:
-            moment = min(self._next_read, self._next_inject) if inject else self._next_read
+            moment = self.next_s if inject else self._next_read
             if moment > end:
                 break
             self.clock.move(max(0.0, moment - self.clock.monotonic()))
-            if inject and self._next_inject <= self.clock.monotonic():
-                self._next_inject = self.clock.monotonic() + self.spec.every_s
-                await self.inject()
-            if self._next_read <= self.clock.monotonic():
-                # An engine coalesces wake-ups; without this a step of 0 s would not end.
-                self._next_read = self.clock.monotonic() + max(0.02, await self.cycle.read())
+            await self.catch_up(inject=inject)
         self.clock.move(end - self.clock.monotonic())
         self._next_inject = max(self._next_inject, self.clock.monotonic())
 
@@ -128,3 +138,13 @@ class RouteRig:
         account = await self.ledger.account(self.spec.name)
         assert account.balanced
         return account.by_outcome[outcome]
+
+
+async def side_by_side(rigs: Sequence[RouteRig], seconds: float) -> None:
+    """Routes of one clock, each at its own times."""
+    clock, end = rigs[0].clock, rigs[0].clock.monotonic() + seconds
+    while (moment := min(rig.next_s for rig in rigs)) <= end:
+        clock.move(max(0.0, moment - clock.monotonic()))
+        for rig in rigs:
+            await rig.catch_up()
+    clock.move(end - clock.monotonic())

@@ -24,7 +24,7 @@ from core.verdict import Verdict
 from deploy.stack.launch import TENANT, Instance, Stack
 from scheduler.store import Stores, open_stores
 from selfcheck.backends.protocol import BACKENDS, Backend
-from selfcheck.canary.budget import ReadBackoff
+from selfcheck.canary.backoff import ReadBackoff
 from selfcheck.canary.cycle import RouteCycle
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.model import Canary, LedgerRow, Outcome, Sent, Signal

@@ -12,7 +12,8 @@ from core.errors import StoreBusyError
 from core.reason import Reason
 from core.result import Result, RunEnvelope, Trust
 from selfcheck.backends.protocol import Backend, Reading
-from selfcheck.canary.budget import ReadBackoff, ReadBudget
+from selfcheck.canary.backoff import ReadBackoff
+from selfcheck.canary.budget import ReadBudget
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.looks import question_of
 from selfcheck.canary.model import CanaryKey, LedgerRow
@@ -91,7 +92,7 @@ class Rechecks:
         generation: int,
         volume: VolumeGuard | None = None,
     ) -> None:
-        """`backoff` is shared by all that read `backend`; the read budget is its own.
+        """The backoff and the read budget are its own.
 
         volume: counts reads against the day's cap; used up, rechecks are deferred.
         Raises ValueError when the backend has no access path for the route's signal.
@@ -268,10 +269,10 @@ class Rechecks:
         reading = await self._backend.read(question, errand.path, self._judging.read_timeout)
         if self._volume is not None:
             self._volume.read()
+        now_s = self._clock.monotonic()
         if reading.complete:
-            self._backoff.succeeded()
+            self._backoff.succeeded(now_s)
         else:
-            now_s = self._clock.monotonic()
             self._backoff.failed(now_s, reading.retry_after_s, reading.reason)
         return reading
 

@@ -8,7 +8,7 @@ import pytest
 from core.clock import SystemClock
 from probes.protocol import RunContext
 from selfcheck.backends.protocol import BACKENDS, Dedupe
-from selfcheck.canary.budget import ReadBackoff
+from selfcheck.canary.backoff import ReadBackoff
 from selfcheck.canary.compare import same_record
 from selfcheck.canary.cycle import RouteCycle
 from selfcheck.canary.judging import JudgingRules

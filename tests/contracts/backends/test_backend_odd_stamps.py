@@ -17,7 +17,7 @@ from core.clock import SystemClock
 from core.outbound.protocol import Request, Response
 from core.reason import Reason
 from probes.protocol import RunContext
-from selfcheck.canary.budget import ReadBackoff
+from selfcheck.canary.backoff import ReadBackoff
 from selfcheck.canary.compare import difference, same_record
 from selfcheck.canary.cycle import RouteCycle
 from selfcheck.canary.judging import JudgingRules

@@ -15,7 +15,7 @@ from core.reason import Reason
 from core.verdict import Verdict
 from scheduler.store import open_reader, open_stores
 from scheduler.store.recheck_steps import KEPT_ROWS
-from selfcheck.canary.budget import ReadBackoff
+from selfcheck.canary.backoff import ReadBackoff
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.recheck.cycle import RecheckRules, Rechecks
 from selfcheck.canary.recheck.model import RecheckState

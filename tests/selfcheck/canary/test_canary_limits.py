@@ -12,7 +12,8 @@ from core.clock import instant
 from core.reason import Reason
 from core.verdict import Verdict
 from selfcheck.canary.accounting import account_of, violation
-from selfcheck.canary.budget import ReadBackoff, ReadBudget
+from selfcheck.canary.backoff import ReadBackoff, StoreBackoff
+from selfcheck.canary.budget import ReadBudget
 from selfcheck.canary.deadline import deadline_s, percentile, target_s
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.model import Outcome
@@ -104,12 +105,38 @@ def test_errors_double_the_wait_and_retry_after_wins_up_to_its_cap():
         backoff.failed(now, None, Reason.READBACK)
         waits.append(backoff.wait_s(now))
         now += waits[-1]
-    assert waits[0] <= 1
-    assert 48 <= waits[-1] <= 60
+    # A second is for those that have not failed.
+    assert waits[0] <= 2
+    assert 49 <= waits[-1] <= 61
     backoff.failed(now, 5000.0, Reason.THROTTLED)
-    assert backoff.wait_s(now) == 600
-    backoff.succeeded()
+    assert 600 <= backoff.wait_s(now) <= 601
+    backoff.succeeded(now)
     assert backoff.wait_s(now) == 0
+
+
+def test_what_one_reader_cannot_read_keeps_no_other_from_it_while_the_store_answers():
+    store, rng = StoreBackoff(RULES, random.Random(1)), random.Random(2)
+    broken, healthy = ReadBackoff(RULES, rng, store), ReadBackoff(RULES, rng, store)
+    healthy.succeeded(0.0)
+    for at_s in (0.0, 100.0, 200.0):
+        broken.failed(at_s, None, Reason.READBACK)
+        assert broken.wait_s(at_s) > 0
+        assert healthy.wait_s(at_s) == 0
+    # Nobody was answered for long: the store is down for all, and asked for by one at a time.
+    broken.failed(400.0, None, Reason.AUTH)
+    assert healthy.wait_s(400.0) > 0
+    assert healthy.reason is Reason.AUTH
+    healthy.succeeded(401.0)
+    assert healthy.wait_s(401.0) == 0
+
+
+def test_a_store_that_asks_for_a_wait_is_not_asked_by_anybody():
+    store, rng = StoreBackoff(RULES, random.Random(1)), random.Random(2)
+    one, other = ReadBackoff(RULES, rng, store), ReadBackoff(RULES, rng, store)
+    other.succeeded(0.0)
+    one.failed(1.0, 20.0, Reason.THROTTLED)
+    assert (one.wait_s(1.0), other.wait_s(1.0)) == (20.0, 20.0)
+    assert other.reason is Reason.THROTTLED
 
 
 def test_each_path_has_a_verdict_of_its_own():

@@ -12,7 +12,7 @@ from core.errors import StoreBusyError
 from core.reason import Reason
 from core.verdict import Verdict
 from selfcheck.backends.protocol import Reading
-from selfcheck.canary.budget import ReadBackoff
+from selfcheck.canary.backoff import ReadBackoff
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.model import CanaryKey, Outcome
 from selfcheck.canary.recheck.cycle import STEP_S, RecheckRules, Rechecks, recheck_check

@@ -10,7 +10,7 @@ from core.clock import SystemClock, instant
 from core.reason import Reason
 from core.verdict import Verdict
 from selfcheck.backends.embedded import BY_ID, EmbeddedBackend, EmbeddedOptions
-from selfcheck.canary.budget import ReadBackoff
+from selfcheck.canary.backoff import ReadBackoff
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.memory import MemoryLedger
 from selfcheck.canary.model import CanaryKey, Outcome, Signal

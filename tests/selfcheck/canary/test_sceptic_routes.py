@@ -10,10 +10,12 @@ from core.reason import Reason
 from core.verdict import Verdict
 from selfcheck.backends.protocol import AccessPath, Dedupe, Question, Reading
 from selfcheck.backends.sightings import Record, sightings
+from selfcheck.canary.backoff import StoreBackoff
 from selfcheck.canary.compare import difference
+from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.model import Canary, Outcome, Signal
 from selfcheck.canary.policy import ExpectDrop
-from tests.fakes.route import SPEC, RouteRig
+from tests.fakes.route import SPEC, RouteRig, side_by_side
 from tests.fakes.store import FakeBackend, FakeStore, never
 from tests.selfcheck.canary.modes.rigs import WARM_S, always, warm
 from tests.support.canaries import canary_of
@@ -55,6 +57,33 @@ async def moody(**given) -> Moody:
     await rig.run(WARM_S)
     assert rig.cycle.status().verdict is Verdict.OK, rig.cycle.status()
     return rig
+
+
+@pytest.mark.parametrize("every_s", [10.0, 60.0])
+async def test_routes_that_cannot_be_read_keep_no_other_of_their_store_from_being_read(every_s):
+    """One table or index is broken: whoever asks for what is in it gets no answer, others do."""
+
+    class Broken(FakeBackend):
+        async def read(self, question, path, deadline_s):
+            reading = await super().read(question, path, deadline_s)
+            told = Reading.broken(Reason.READBACK, "HTTP 500", reading.asked, 0.0)
+            return told if question.route.startswith("broken") else reading
+
+    clock = VirtualClock()
+    store, shared = FakeStore(clock), StoreBackoff(JudgingRules(), random.Random(1))
+    rigs = [
+        RouteRig(
+            replace(SPEC, name=name, every_s=every_s if name == "healthy" else 10.0),
+            clock=clock, store=store, backend=Broken(store), rng=random.Random(name),
+            backoff=shared,
+        )
+        for name in ("broken-1", "broken-2", "broken-3", "healthy")
+    ]  # fmt: skip
+    await side_by_side(rigs, 10 * MINUTE_S)
+    for _ in range(60):
+        await side_by_side(rigs, MINUTE_S)
+        told = [rig.cycle.status().verdict for rig in rigs]
+        assert told == [Verdict.BLIND] * 3 + [Verdict.OK]
 
 
 async def replicated() -> tuple[RouteRig, Replicas]:

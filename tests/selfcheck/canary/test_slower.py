@@ -25,7 +25,7 @@ from selfcheck.canary.usual import (
     surely_s,
 )
 from tests.fakes.route import SPEC, RouteRig
-from tests.fakes.store import Faults
+from tests.fakes.store import BY_ID, SEARCH, FakeBackend, FakeStore, Faults
 from tests.support.clock import VirtualClock
 from tests.support.stores import pending_row
 
@@ -151,6 +151,52 @@ async def test_an_outage_of_our_own_reading_makes_no_route_slower():
         rig.faults.read_error = None
         await rig.run(300)
         assert SLOWER not in await reasons(rig, HOUR_S - 600)
+
+
+# A store that is asked by id for one canary, and by search for several, shows both the same.
+IN_TURNS = (replace(BY_ID, batched=False), SEARCH)
+
+
+@pytest.mark.parametrize(("every_s", "delay_s"), [(10.0, 12.0), (15.0, 17.0), (20.0, 22.0)])
+async def test_a_slowness_is_told_whichever_path_is_asked(every_s, delay_s):
+    """A canary is looked for again by the path that was asked before, or no delay could be told."""
+    clock = VirtualClock()
+    store = FakeStore(clock)
+    backend = FakeBackend(store, paths=IN_TURNS)
+    spec = replace(SPEC, every_s=every_s, target_s=8.0)
+    rig = RouteRig(spec, clock=clock, store=store, backend=backend)
+    await rig.run(HOUR_S / 2)
+    assert told(rig) == (Verdict.OK, Reason.OK)
+    rig.faults.delay_s = delay_s
+    await rig.run(HOUR_S / 4)
+    for _ in range(60):
+        await rig.run(60.0)
+        assert told(rig) == (Verdict.DEGRADED, Reason.SLOW), rig.cycle.status()
+    rows = [row for row in await rig.rows() if row.seen]
+    assert sum(row.delay_s is None for row in rows) < len(rows) / 20
+    assert rig.cycle.status().delay_p50_s >= delay_s
+
+
+async def test_a_route_that_has_become_slower_is_told_so_whichever_path_is_asked():
+    clock = VirtualClock()
+    store = FakeStore(clock)
+    backend = FakeBackend(store, paths=IN_TURNS)
+    rig = await for_hours(
+        spec=replace(SPEC, every_s=15.0), clock=clock, store=store, backend=backend
+    )
+    rig.faults.delay_s = 17.0
+    await rig.run(HOUR_S)
+    assert told(rig) == SLOWER
+
+
+async def test_a_path_that_denies_what_is_stored_is_no_proof_that_it_was_not_there():
+    """Asked in turn with one that shows it: what the delays come to is not made of its answers."""
+    clock = VirtualClock()
+    store = FakeStore(clock)
+    rig = RouteRig(clock=clock, store=store, backend=FakeBackend(store, paths=IN_TURNS))
+    rig.faults.hidden = {"search"}
+    await rig.run(HOUR_S)
+    assert rig.cycle.status().delay_p50_s < 2.0
 
 
 # The rule.

@@ -1,21 +1,26 @@
 """Links from records to traces: followed in a real store, and each way of being broken."""
 
 import asyncio
+import random
 from dataclasses import replace
 
 import pytest
 
-from core.clock import instant
+from core.clock import age_s, instant
+from core.errors import StoreBusyError
 from core.reason import Reason
 from core.verdict import Verdict
 from selfcheck.backends.embedded import EmbeddedBackend, EmbeddedOptions
 from selfcheck.backends.protocol import Linked
 from selfcheck.canary.judging import JudgingRules
 from selfcheck.canary.model import LedgerRow, Outcome, Signal
+from selfcheck.canary.policy import ExpectDrop
 from selfcheck.embedded.store import EmbeddedStore
 from selfcheck.injectors.otlp_http import OtlpHttpInjector, OtlpHttpOptions
-from selfcheck.joins.model import Join, newest_beat
+from selfcheck.joins.beats import Beats
+from selfcheck.joins.model import Join, longest_gap, newest_beat
 from selfcheck.joins.watch import JoinWatch
+from tests.fakes.route import SPEC, RouteRig, side_by_side
 from tests.support.canaries import canary_of
 from tests.support.clock import VirtualClock
 from tests.support.parts import real_parts
@@ -41,6 +46,15 @@ def test_the_newest_beat_is_one_that_both_routes_have_seen():
     assert (beat.record, beat.span) == (logs[1], spans[1])
     assert newest_beat(logs[2:], spans) is None
     assert newest_beat([], spans) is None
+
+
+def ready(beat):
+    """A look for the newest beat that finds this one."""
+
+    async def found():
+        return beat
+
+    return found
 
 
 class Ends:
@@ -69,7 +83,7 @@ async def judged(ends, clock, age_s=0.0):
     record, span = row(Signal.LOGS, 1, clock), row(Signal.TRACES, 1, clock)
     await clock.advance(age_s)
     beat = newest_beat([record], [span])
-    watch = JoinWatch(JOIN, lambda: beat, ends, ends, clock, RULES, limit_s=60.0)
+    watch = JoinWatch(JOIN, ready(beat), ends, ends, clock, RULES, limit_s=60.0)
     step = asyncio.create_task(watch.step())
     await clock.advance(RULES.confirm_after + 1)
     return await step
@@ -131,9 +145,49 @@ async def test_without_a_fresh_beat_nothing_is_said(clock):
     ends = Ends(full(), trace=full())
     old = await judged(ends, clock, age_s=61.0)
     assert (old.verdict, old.reason) == (Verdict.BLIND, Reason.ROUTE)
-    none = await JoinWatch(JOIN, lambda: None, ends, ends, clock, RULES, 60.0).step()
+    none = await JoinWatch(JOIN, ready(None), ends, ends, clock, RULES, 60.0).step()
     assert (none.verdict, none.reason) == (Verdict.BLIND, Reason.STARTING)
     assert ends.asked == 0
+
+
+async def test_a_ledger_that_cannot_be_read_is_no_broken_link(clock):
+    async def unread():
+        raise StoreBusyError("the ledger did not answer within 5 s")
+
+    ends = Ends(full(), trace=full())
+    result = await JoinWatch(JOIN, unread, ends, ends, clock, RULES, 60.0).step()
+    assert (result.verdict, result.reason) == (Verdict.BLIND, Reason.STORE)
+    assert ends.asked == 0
+
+
+def route(signal, clock, **given):
+    return RouteRig(replace(SPEC, name=str(signal), signal=signal, **given), clock=clock)
+
+
+@pytest.mark.parametrize(("ratio", "delay_s"), [(0.9, 0.2), (0.95, 0.2), (None, 300.0)])
+async def test_a_beat_is_found_though_one_route_sees_few_or_sees_them_late(clock, ratio, delay_s):
+    """Twelve canaries are in mind: of those a sampler of 0.9 keeps none, one time in four."""
+    dropped = None if ratio is None else ExpectDrop(ratio, "")
+    logs, traces = route(Signal.LOGS, clock), route(Signal.TRACES, clock, expect_drop=dropped)
+    dice = random.Random(11)
+    traces.faults.drop = lambda _one: dice.random() < (ratio or 0.0)
+    traces.faults.delay_s = delay_s
+    beats = Beats(logs.cycle, traces.cycle, 200)
+    await side_by_side([logs, traces], 3600)
+    for _ in range(30):
+        await side_by_side([logs, traces], 60)
+        beat = await beats.newest()
+        assert beat is not None
+        assert beat.record.canary.trace_id == beat.span.canary.trace_id
+        assert (
+            age_s(beat.record.sent, clock)[0] < 10 * longest_gap(1 - (ratio or 0.0)) + 2 * delay_s
+        )
+
+
+@pytest.mark.parametrize(("kept", "gap"), [(1.0, 1), (0.5, 20), (0.1, 132), (0.01, 1375)])
+def test_the_longest_gap_of_a_sampler_is_met_once_in_a_million(kept, gap):
+    assert longest_gap(kept) == gap
+    assert kept == 1.0 or (1 - kept) ** gap <= 1e-6 < (1 - kept) ** (gap - 1)
 
 
 @pytest.mark.parametrize("signal", [Signal.LOGS, Signal.METRICS])
@@ -151,11 +205,14 @@ async def test_a_link_is_followed_in_a_real_store(tmp_path, signal):
                 await injector.send(one.canary, 5.0)
             beat = newest_beat([record], [span])
             rules = RULES.model_copy(update={"confirm_after": 0.1})
-            watch = JoinWatch(JOIN, lambda: beat, backend, backend, parts.clock, rules, 60.0)
-            assert (await watch.step()).verdict is Verdict.OK
+
+            def following(beat):
+                return JoinWatch(JOIN, ready(beat), backend, backend, parts.clock, rules, 60.0)
+
+            assert (await following(beat).step()).verdict is Verdict.OK
             missing = row(signal, 2, parts.clock), row(Signal.TRACES, 2, parts.clock)
             await injector.send(missing[0].canary, 5.0)
             beat = newest_beat([missing[0]], [missing[1]])
-            assert (await watch.step()).reason is Reason.JOIN
+            assert (await following(beat).step()).reason is Reason.JOIN
         finally:
             await store.stop()
