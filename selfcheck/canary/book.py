@@ -337,10 +337,11 @@ class RouteBook:
         """When canary `seq` is looked for first, in seconds after sending.
 
         Never beyond its deadline: who first looks later learns nothing of how long it took, and
-        would go on looking too late.
+        would go on looking too late. Nor when it would be slow: it would be so by our look.
         """
         limit_s = self.learned.deadline_s + self._rules.deadline_slack
-        return min(self._first.wait_s(seq, self._expected_s), limit_s)
+        slow_s = max(self._rules.first_read_after, self._spec.target_s or limit_s)
+        return min(self._first.wait_s(seq, self._expected_s), limit_s, slow_s)
 
     @property
     def _expected_s(self) -> float:

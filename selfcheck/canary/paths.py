@@ -293,7 +293,7 @@ class AccessPaths:
             tally.asked_again(answer)
             self.samples += self._fitting(self._much_later(row, path, now))
         elif found:
-            tally.add(answer, now, age_bounds_s(row.sent, reading.asked)[1])
+            tally.add(answer, now, self._delay_s(sample, row, reading))
             self.samples += self._fitting(self._once_more(row, path, now))
         elif path.cached:
             tally.add(Answer.STALE, now)
@@ -302,6 +302,12 @@ class AccessPaths:
         else:
             at_s = now.boot_s + self._rules.poll_max
             self.samples.append(Sample(path, row.canary.key, at_s))
+
+    def _delay_s(self, sample: Sample, row: LedgerRow, reading: Reading) -> float | None:
+        """How long it took; None where it could not be looked for in time, as in an outage."""
+        waited_s = reading.asked.boot_s - sample.at_s
+        in_time = not sample.tries and waited_s <= self._rules.poll_max
+        return age_bounds_s(row.sent, reading.asked)[1] if in_time and row.delay_s else None
 
     def _shown(self, row: LedgerRow, found: Sequence[Sighting], path: AccessPath) -> Answer:
         """What only counts shows no record that could be wrong."""

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from itertools import takewhile
+from itertools import groupby, takewhile
 
 from selfcheck.canary.make import KEEP
-from selfcheck.canary.model import LedgerRow, Outcome
+from selfcheck.canary.model import CanaryKey, LedgerRow, Outcome
 
 # Both tails together hold 0.1 %.
 _TAIL = Fraction(1, 2000)
@@ -56,23 +56,32 @@ def sampled(row: LedgerRow, recent: Sequence[LedgerRow], ratio: float) -> str:
     """
     if row.canary.attributes.get(KEEP) == "true":
         return ""
-    others = [one for one in recent if one.canary.key != row.canary.key]
-    if ratio ** _run(row, others) < _RUN:
+    others = (one for one in recent if one.canary.key != row.canary.key)
+    known = sorted((one for one in others if one.outcome in _MISSING | _ARRIVED), key=_key)
+    if ratio ** (1 + _newest_missing(row, known)) < _RUN:
         return ""
-    missing = 1 + sum(one.outcome in _MISSING for one in others)
-    of = missing + sum(one.outcome in _ARRIVED for one in others)
+    runs = [(gone, len(list(run))) for gone, run in groupby(known, key=_is_missing)]
+    # An outage that is over is no part of what the sampler drops.
+    missing = 1 + sum(size for gone, size in runs if gone and ratio**size >= _RUN)
+    of = missing + sum(size for gone, size in runs if not gone)
     _, most = binomial_band(of, ratio)
     if missing > most:
         return ""
     return f"{missing} of {of} missing, declared sampling explains up to {most}"
 
 
-def _run(row: LedgerRow, others: Sequence[LedgerRow]) -> int:
-    """How many canaries up to `row` are missing in a row; what proves nothing is passed over."""
-    told = (one for one in others if one.canary.key < row.canary.key)
-    known = [one for one in told if one.outcome in _MISSING | _ARRIVED]
-    known.sort(key=lambda one: one.canary.key, reverse=True)
-    return 1 + sum(1 for _ in takewhile(lambda one: one.outcome in _MISSING, known))
+def _key(row: LedgerRow) -> CanaryKey:
+    return row.canary.key
+
+
+def _is_missing(row: LedgerRow) -> bool:
+    return row.outcome in _MISSING
+
+
+def _newest_missing(row: LedgerRow, known: Sequence[LedgerRow]) -> int:
+    """How many canaries before `row` are missing in a row; what proves nothing is passed over."""
+    before = [one for one in known if one.canary.key < row.canary.key]
+    return sum(1 for _ in takewhile(_is_missing, reversed(before)))
 
 
 @lru_cache(maxsize=256)

@@ -282,7 +282,8 @@ async def test_a_receiver_that_comes_back_is_reached_at_once(tmp_path):
             injector = OtlpGrpcInjector.build(options_of(server.url), parts, None)
             assert (await injector.send(canary_of(Signal.LOGS), 3.0)).sent is Sent.ACCEPTED
             port = int(server.origin.rpartition(":")[2])
-        assert (await injector.send(canary_of(Signal.LOGS), 3.0)).sent is Sent.REJECTED
+        # What was on the old connection as it ended may have arrived, for all that anybody knows.
+        assert (await injector.send(canary_of(Signal.LOGS), 3.0)).sent is not Sent.ACCEPTED
         async with receiver(says(), port=port):
             receipt = await injector.send(canary_of(Signal.LOGS), 3.0)
             assert (receipt.sent, receipt.tries) == (Sent.ACCEPTED, 1)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
-from math import comb
+from math import ceil, comb
 
 import pytest
 from hypothesis import given
@@ -28,8 +28,10 @@ def row(seq: int, outcome: Outcome) -> LedgerRow:
 
 
 def judged(missing: int, arrived: int) -> list[LedgerRow]:
-    outcomes = [Outcome.POLICY_DROP] * missing + [Outcome.OK] * arrived
-    return [row(seq, outcome) for seq, outcome in enumerate(outcomes, 1)]
+    """So many, well mixed, beginning with a missing one."""
+    of = missing + arrived
+    gone = [ceil((n + 1) * missing / of) > ceil(n * missing / of) for n in range(of)]
+    return [row(n, Outcome.POLICY_DROP if one else Outcome.OK) for n, one in enumerate(gone, 1)]
 
 
 def test_a_working_declared_sampler_explains_the_next_absence():

@@ -1,5 +1,6 @@
 """A declared sampler that begins to drop everything is found however long it worked before."""
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -48,6 +49,34 @@ def test_what_was_not_looked_for_is_neither_a_drop_nor_the_end_of_a_run():
 def test_later_canaries_say_nothing_of_an_earlier_run():
     rows = history(0.5, 25)
     assert sampled(rows[990], rows, 0.5)
+
+
+def test_an_outage_that_is_over_is_no_part_of_what_the_sampler_drops():
+    worked, newest = history(0.5, 0), row(3000, Outcome.PENDING)
+    gone = [row(1000 + n, Outcome.LOST) for n in range(1, 500)]
+    since = [row(2000 + n, Outcome.OK) for n in range(3)]
+    evidence = sampled(newest, worked[500:] + gone + since, 0.5)
+    assert evidence == sampled(newest, worked[500:] + since, 0.5) != ""
+
+
+@pytest.mark.parametrize(("ratio", "hours"), [(0.5, 0.4), (0.9, 1.5)])
+async def test_a_sampler_that_works_again_after_a_total_loss_is_not_blamed_for_it(ratio, hours):
+    rig = RouteRig(replace(SPEC, expect_drop=ExpectDrop(ratio, "")))
+    gone = False
+    rig.faults.drop = lambda one: gone or random.Random(one.canary_id).random() < ratio
+    await rig.run(3 * 3600)
+    gone = True
+    await rig.run(hours * 3600)
+    assert rig.cycle.status().verdict is Verdict.FAIL
+    gone = False
+    await rig.run(1200)
+    lost = await rig.count(Outcome.LOST)
+    for _ in range(30):
+        await rig.run(60)
+        assert rig.cycle.status().verdict is not Verdict.FAIL
+    assert await rig.count(Outcome.LOST) - lost <= 1
+    await rig.run(3600)
+    assert rig.cycle.status().verdict is Verdict.OK
 
 
 @pytest.mark.slow

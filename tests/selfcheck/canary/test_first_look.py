@@ -6,38 +6,42 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.reason import Reason
 from core.verdict import Verdict
 from selfcheck.canary.first_look import FirstLook
 from tests.fakes.route import SPEC, RouteRig
 
 HOUR_S = 3600.0
 LEAST_S = 1.0
-SEQS = range(1, 400)
+SEQS = range(1, 1600)
 
 
 def waits(first: FirstLook, expected_s: float) -> set[float]:
     return {first.wait_s(seq, expected_s) for seq in SEQS}
 
 
-def tell(first: FirstLook, expected_s: float, *, at_once: bool, seqs=SEQS) -> None:
-    for seq in seqs:
-        first.seen(seq, expected_s, at_once=at_once)
+def tell(first: FirstLook, expected_s: float, there_s: float) -> None:
+    """Canaries that are there after so long, none of them sooner or later."""
+    for seq in SEQS:
+        first.seen(seq, expected_s, at_once=first.wait_s(seq, expected_s) >= there_s)
 
 
-def test_some_are_looked_for_in_half_the_time():
+def test_some_are_looked_for_sooner():
     first = FirstLook(LEAST_S)
-    assert waits(first, 20.0) == {20.0, 10.0}
-    assert sum(first.wait_s(seq, 20.0) == 10.0 for seq in range(1600)) == 100
-    assert waits(first, 1.5) == {1.5, LEAST_S}
+    assert waits(first, 20.0) == {20.0, 15.0, 10.0}
+    looks = [first.wait_s(seq, 20.0) for seq in range(1600)]
+    assert (looks.count(15.0), looks.count(10.0)) == (50, 50)
+    assert waits(first, 1.2) == {1.2, LEAST_S}
     assert waits(first, 0.0) == {LEAST_S}
 
 
-def test_those_that_are_there_so_soon_bring_the_others_forward_and_back():
+@pytest.mark.parametrize("there_s", [0.0, 3.0, 5.0, 7.0, 11.0, 19.0])
+def test_all_are_looked_for_when_they_are_there_and_not_much_later(there_s):
     first = FirstLook(LEAST_S)
-    tell(first, 20.0, at_once=True)
-    assert waits(first, 20.0) == {LEAST_S}
-    tell(first, 20.0, at_once=False)
-    assert waits(first, 20.0) == {20.0, 10.0}
+    tell(first, 20.0, there_s)
+    assert max(LEAST_S, there_s) <= max(waits(first, 20.0)) <= max(LEAST_S, there_s / 0.75)
+    tell(first, 20.0, 20.0)
+    assert max(waits(first, 20.0)) == 20.0
 
 
 @given(st.lists(st.booleans(), max_size=200), st.floats(0.0, 900.0))
@@ -92,6 +96,33 @@ async def test_a_store_that_becomes_faster_is_shown_to_be(every_s):
     rig.faults.delay_s = 0.2
     await rig.run(1000 * every_s)
     assert rig.cycle.status().delay_p50_s < 2.0
+
+
+@pytest.mark.parametrize(("slow_after_s", "every_s"), [(8.0, 10.0), (8.0, 60.0), (None, 10.0)])
+async def test_a_route_that_began_slow_is_told_by_its_canaries_not_by_its_looks(
+    slow_after_s, every_s
+):
+    """Between half the delay that was learned and that delay no look would ever be early enough."""
+    rig = RouteRig(replace(SPEC, every_s=every_s, target_s=slow_after_s))
+    rig.faults.delay_s = 20.0
+    await rig.run(60 * every_s)
+    rig.faults.delay_s = 5.0
+    await rig.run(HOUR_S + 600 * every_s)
+    for _ in range(10):
+        await rig.run(6 * every_s)
+        assert rig.cycle.status().verdict is Verdict.OK, rig.cycle.status()
+    assert 5.0 <= rig.cycle.status().delay_p50_s < 8.0
+
+
+async def test_a_path_shows_no_delay_of_an_outage():
+    """What waited to be asked for while nobody could ask was there long before."""
+    rig = RouteRig()
+    await rig.run(HOUR_S)
+    rig.faults.read_error = Reason.READBACK
+    await rig.run(HOUR_S / 3)
+    rig.faults.read_error = None
+    await rig.run(HOUR_S)
+    assert [path.delay_p99_s < 15.0 for path in rig.cycle.status().paths] == [True, True]
 
 
 async def test_looking_sooner_costs_few_reads():

@@ -173,7 +173,7 @@ async def test_a_slowness_is_told_whichever_path_is_asked(every_s, delay_s):
         await rig.run(60.0)
         assert told(rig) == (Verdict.DEGRADED, Reason.SLOW), rig.cycle.status()
     rows = [row for row in await rig.rows() if row.seen]
-    assert sum(row.delay_s is None for row in rows) < len(rows) / 20
+    assert sum(row.delay_s is None for row in rows) < len(rows) / 4
     assert rig.cycle.status().delay_p50_s >= delay_s
 
 
