@@ -27,7 +27,8 @@ class Trouble(StrEnum):
 # At so many separate times it is no single trouble; a read may fail, a record may not be gone.
 _SEPARATE = {Trouble.MISSED: 2, Trouble.DENIED: 2}
 _SEPARATE_READS = 3
-_IN_A_ROW = 6
+# What happens to nearly each of them has no third beginning.
+_NEWEST, _OF_NEWEST = 6, 4
 
 
 class AgeTally:
@@ -64,9 +65,8 @@ class AgeTally:
 
 
 def _often(trouble: Trouble, lately: Newest) -> bool:
-    """What happens to each of them has no second beginning."""
     separate = _SEPARATE.get(trouble, _SEPARATE_READS)
-    return lately.times >= separate or lately.newest(_IN_A_ROW) == _IN_A_ROW
+    return lately.times >= separate or lately.newest(_NEWEST) >= _OF_NEWEST
 
 
 def _troubles_of(item: Recheck) -> Iterator[tuple[Trouble, str]]:
