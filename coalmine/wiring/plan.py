@@ -350,7 +350,6 @@ def _join(
     one: JoinOptions, backends: Mapping[str, Backend], routes: Mapping[str, Route], works: Works
 ) -> JoinWatch:
     source, target = routes[one.source], routes[one.target]
-
     every_s = max(source.config.every_s, target.config.every_s)
     gap = longest_gap(_kept(source.config) * _kept(target.config))
     rules = source.config.judging

@@ -307,7 +307,9 @@ class AccessPaths:
         """How long it took; None where it could not be looked for in time, as in an outage."""
         waited_s = reading.asked.boot_s - sample.at_s
         in_time = not sample.tries and waited_s <= self._rules.poll_max
-        return age_bounds_s(row.sent, reading.asked)[1] if in_time and row.delay_s else None
+        if not in_time or row.delay_s is None:
+            return None
+        return age_bounds_s(row.sent, reading.asked)[1]
 
     def _shown(self, row: LedgerRow, found: Sequence[Sighting], path: AccessPath) -> Answer:
         """What only counts shows no record that could be wrong."""
